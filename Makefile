@@ -1,0 +1,42 @@
+# What people and CI type. `make help` lists it.
+
+SHELL := bash
+VENV ?= .venv
+# Further arguments: of the command for `run`, of pytest for the tests.
+ARGS ?=
+BIN := $(VENV)/bin
+export VENV PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: run test test-slow check format clean help
+
+run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
+	@bash tools/install.sh
+	@$(BIN)/python -m gateway serve $(ARGS)
+
+test: ## Run the tests, without the slow ones
+	@bash tools/install.sh dev
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: ## Run the slow tests: long proofs
+	@bash tools/install.sh dev
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: ## Lint, formatting, types and the architecture's rules
+	@bash tools/install.sh dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/python -m pytest tests/architecture
+
+format: ## Rewrite the code as `check` wants it
+	@bash tools/install.sh dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## Remove the virtual environment and everything that tools left behind
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

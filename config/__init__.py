@@ -1,0 +1,32 @@
+"""The one settings schema that the gateway and the engine stand on, and the YAML files that ship with it."""
+
+from config.load import SettingsError, load_settings
+from config.schema import (
+    AuthSettings,
+    EngineSettings,
+    LimitsSettings,
+    PromptSettings,
+    RedisSettings,
+    RoutingSettings,
+    ServerSettings,
+    SessionsSettings,
+    Settings,
+    StreamSettings,
+    TelemetrySettings,
+)
+
+__all__ = [
+    "AuthSettings",
+    "EngineSettings",
+    "LimitsSettings",
+    "PromptSettings",
+    "RedisSettings",
+    "RoutingSettings",
+    "ServerSettings",
+    "SessionsSettings",
+    "Settings",
+    "SettingsError",
+    "StreamSettings",
+    "TelemetrySettings",
+    "load_settings",
+]

@@ -1,0 +1,176 @@
+"""Read the settings: profile < YAML < `.env` < environment < flags, and say everything that is wrong at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as _SourceError
+
+from config.schema import EngineProfile, Settings
+
+PREFIX = "GEMMA_"
+CONFIG_VARIABLE = "GEMMA_CONFIG"
+ALIASES = {
+    "PORT": ("server", "port"),
+    "GATEWAY_API_KEY": ("auth", "api_key"),
+    "HF_TOKEN": ("engine", "hf_token"),
+}
+# Kubernetes describes each Service of a namespace in variables of every pod; a Service called `gemma-…` is not a typo.
+_KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_.*)?$|_PORT$|_PORT_\d+_.*$")
+
+Tree = dict[str, Any]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `problems` has one sentence for each thing that is wrong, none of them a secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class _Environment(BaseSettings, Settings):
+    """The schema as pydantic-settings wants it, so that its parsing of nested variables is used and not rewritten."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    env_file: Path | None = None,
+) -> Settings:
+    """Return the settings of all sources together, later ones winning key by key.
+
+    `flags` is a nested mapping such as `{"server": {"port": 0}}`. `config_file` falls back to `GEMMA_CONFIG`,
+    `env_file` to `.env` in the working directory. Raises SettingsError with every problem found.
+    """
+    variables = dict(os.environ if environ is None else environ)
+    env_file = Path(".env") if env_file is None else env_file
+    problems: list[str] = []
+    dotenv = _dotenv_variables(env_file)
+    yaml_path = config_file or (Path(variables[CONFIG_VARIABLE]) if variables.get(CONFIG_VARIABLE) else None)
+    layers = [
+        _read_yaml(yaml_path, problems) if yaml_path else {},
+        _from_variables(dotenv, str(env_file), problems),
+        _from_variables(variables, "the environment", problems),
+        cast(Tree, dict(flags or {})),
+    ]
+    tree = _merge_all(layers)
+    tree = _merge(_profile_layer(tree), tree)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        problems += _sentences(error)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def gpu_present() -> bool:
+    """Whether a CUDA GPU is visible to this machine, asked of the driver's device files so that nothing is imported."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def setting_paths(model: type[BaseModel] = Settings, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every setting, such as `("server", "port")`, in the schema's order."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from setting_paths(kind, (*prefix, name))
+        else:
+            yield (*prefix, name)
+
+
+def _read_yaml(path: Path, problems: list[str]) -> Tree:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problems.append(f"{path}: cannot be read: {error}")
+        return {}
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        problems.append(f"{path}: must be a mapping of settings, not a {type(tree).__name__}")
+        return {}
+    return tree
+
+
+def _dotenv_variables(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    values = DotEnvSettingsSource(_Environment, env_file=path, case_sensitive=True).env_vars
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _from_variables(variables: Mapping[str, str], source: str, problems: list[str]) -> Tree:
+    known = {PREFIX + "__".join(path).upper() for path in setting_paths()} | {CONFIG_VARIABLE}
+    problems += [
+        f"{name}: no such setting (from {source})"
+        for name in sorted(variables)
+        if name.startswith(PREFIX) and name not in known and not _KUBERNETES.search(name)
+    ]
+    ours = {name.lower(): value for name, value in variables.items() if name in known and name != CONFIG_VARIABLE}
+    tree: Tree = {}
+    for alias, (group, key) in ALIASES.items():
+        if variables.get(alias):
+            tree.setdefault(group, {})[key] = variables[alias]
+    return _merge(tree, _parse_nested(ours, source, problems))
+
+
+def _parse_nested(variables: Mapping[str, str], source: str, problems: list[str]) -> Tree:
+    reader = EnvSettingsSource(_Environment)
+    reader.env_vars = dict(variables)
+    try:
+        return reader()
+    except _SourceError as error:
+        problems.append(f"{source}: {error}")
+        return {}
+
+
+def _profile_layer(tree: Tree) -> Tree:
+    """Return the YAML of the profile that the other sources choose; `auto` is decided here, once."""
+    engine = tree.get("engine")
+    chosen = engine.get("profile", EngineProfile.AUTO) if isinstance(engine, dict) else EngineProfile.AUTO
+    if chosen == EngineProfile.AUTO:
+        chosen = EngineProfile.GPU if gpu_present() else EngineProfile.DEMO
+        if isinstance(engine, dict):
+            engine.pop("profile", None)
+    if chosen not in list(EngineProfile):
+        return {}
+    text = resources.files("config").joinpath(f"profiles/{chosen}.yaml").read_text(encoding="utf-8")
+    return cast(Tree, yaml.safe_load(text))
+
+
+def _merge_all(layers: list[Tree]) -> Tree:
+    merged: Tree = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    return merged
+
+
+def _merge(low: Tree, high: Tree) -> Tree:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    """One sentence a problem, never with the value given: it may be a secret."""
+    found = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = ".".join(str(part) for part in item["loc"]) or "settings"
+        message = "no such setting" if item["type"] == "extra_forbidden" else item["msg"]
+        found.append(f"{name}: {message}")
+    return found

@@ -1,0 +1,225 @@
+"""Every setting of the gateway and the engine: its name, type, default, bounds and one sentence on what it does.
+
+A description is what the README's table prints, so it is written for the person who sets it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+
+def _split_commas(value: Any) -> Any:
+    """Let an environment variable give a list as `a,b`; YAML gives a real list."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ServerSettings(_Group):
+    """The gateway's own HTTP server."""
+
+    host: str = Field("127.0.0.1", description="Address the gateway listens on; 0.0.0.0 in images.")
+    port: Port = Field(8000, description="Port the gateway listens on; 0 takes a free one. Short alias: `PORT`.")
+    cors_origins: Words = Field((), description="Origins that browsers may call from; `*` for any; empty: none.")
+    trusted_hosts: Words = Field(
+        ("*",), description="Host names the gateway answers to (`*.example.org` works); health paths are exempt."
+    )
+    max_body_bytes: int = Field(10_485_760, ge=1024, description="Largest request body; a larger one is 413.")
+    body_timeout_seconds: Seconds = Field(30.0, description="How long a client may take to send its body.")
+    drain_seconds: Seconds = Field(60.0, description="How long running requests may go on after SIGTERM.")
+    keep_alive_seconds: int = Field(75, ge=1, description="How long an idle client connection is kept.")
+
+
+class EngineProfile(StrEnum):
+    """Which model the engine serves, and on what."""
+
+    AUTO = "auto"
+    GPU = "gpu"
+    CPU = "cpu"
+    DEMO = "demo"
+
+
+class EngineSettings(_Group):
+    """The vLLM process and its supervisor."""
+
+    profile: EngineProfile = Field(
+        EngineProfile.AUTO, description="`gpu`, `cpu`, `demo`, or `auto`: gpu where a GPU is, else demo."
+    )
+    model: str = Field(
+        "google/gemma-3n-E4B-it", description="Model id or folder; `demo` is the model built from this project's files."
+    )
+    served_model_name: str = Field("gemma-3n", description="Name that clients ask for.")
+    host: str = Field("127.0.0.1", description="Address vLLM listens on. It has no authentication: keep it private.")
+    port: Port = Field(8100, description="Port vLLM listens on.")
+    status_port: Port = Field(8101, description="Port of the supervisor's `/livez`, `/readyz` and `/metrics`.")
+    dtype: str = Field("bfloat16", description="Number format of the weights.")
+    quantization: str = Field("", description="vLLM's `--quantization`; empty: what the checkpoint says.")
+    max_model_len_tokens: int = Field(32_768, ge=16, description="Context length, prompt and answer together.")
+    max_num_seqs: int = Field(256, ge=1, description="Requests generated at once; more wait in vLLM's queue.")
+    max_queued_requests: int = Field(
+        0, ge=0, description="vLLM refuses above this many waiting + running requests; 0: twice max_num_seqs."
+    )
+    gpu_memory_utilization: float = Field(0.92, gt=0, le=1, description="Share of the GPU's memory vLLM may take.")
+    cpu_kv_cache_gib: int = Field(1, ge=1, description="Memory for the KV cache on a CPU.")
+    max_images: int = Field(1, ge=0, description="Images allowed in one request (real checkpoints only).")
+    max_audios: int = Field(0, ge=0, description="Audio clips allowed in one request (real checkpoints only).")
+    hf_token: SecretStr = Field(SecretStr(""), description="Hugging Face token for gated models. Alias: `HF_TOKEN`.")
+    extra_args: Words = Field((), description="Further arguments for vLLM, appended as they are.")
+    command: Words = Field((), description="Run this instead of vLLM; it must speak vLLM's HTTP API on engine.port.")
+    startup_timeout_seconds: Seconds = Field(900.0, description="How long loading may take before it is a failure.")
+    shutdown_timeout_seconds: Seconds = Field(30.0, description="How long running requests may go on at SIGTERM.")
+    hang_seconds: Seconds = Field(120.0, description="Running requests without an engine step for this long: hung.")
+    restart_initial_seconds: Seconds = Field(1.0, description="Wait before the first restart; doubles each time.")
+    restart_max_seconds: Seconds = Field(60.0, description="Longest wait before a restart.")
+    restart_budget: int = Field(5, ge=0, description="Restarts allowed within restart_window_seconds; then exit 1.")
+    restart_window_seconds: Seconds = Field(900.0, description="The window that restart_budget counts in.")
+
+
+class RedisSettings(_Group):
+    """Where sessions, limits and keys live."""
+
+    url: SecretStr = Field(
+        SecretStr(""),
+        description="redis://, rediss:// or unix:// URL; empty: `serve` starts its own Redis in the data folder.",
+    )
+    timeout_seconds: Seconds = Field(0.1, description="Longest wait for an answer before Redis counts as away.")
+    connect_timeout_seconds: Seconds = Field(0.5, description="Longest wait for a connection.")
+    breaker_seconds: Seconds = Field(1.0, description="After a failure, how long calls fail at once before a new try.")
+
+
+class AuthMode(StrEnum):
+    """Whether callers must say who they are."""
+
+    REQUIRED = "required"
+    OFF = "off"
+
+
+class AuthSettings(_Group):
+    """Who may call."""
+
+    mode: AuthMode = Field(AuthMode.REQUIRED, description="`required`, or `off` (only on a loopback address).")
+    allow_off_on_any_address: bool = Field(False, description="Second switch for `auth.mode: off` off loopback.")
+    api_key: SecretStr = Field(
+        SecretStr(""), description="A fixed API key (tenant local, scope admin). Alias: `GATEWAY_API_KEY`."
+    )
+    jwt_secret: SecretStr = Field(
+        SecretStr(""), description="Secret of HS256 tokens, at least 32 bytes; empty: no JWT."
+    )
+    jwt_issuer: str = Field("gemma-gateway", description="`iss` that tokens must carry.")
+    jwt_audience: str = Field("gemma-gateway", description="`aud` that tokens must carry.")
+    jwt_leeway_seconds: float = Field(10.0, ge=0, description="Clock difference forgiven in `exp` and `nbf`.")
+    jwt_ttl_seconds: Seconds = Field(1800.0, description="Lifetime of tokens minted by `gemma-gateway token`.")
+
+
+class RedisDownPolicy(StrEnum):
+    """What limits do while Redis is away."""
+
+    DEGRADED = "degraded"
+    CLOSED = "closed"
+
+
+class LimitsSettings(_Group):
+    """How much a user may ask for."""
+
+    requests_per_minute: int = Field(60, ge=0, description="Token bucket per user; 0: no limit.")
+    requests_per_hour: int = Field(1000, ge=0, description="Token bucket per user; 0: no limit.")
+    on_redis_down: RedisDownPolicy = Field(
+        RedisDownPolicy.DEGRADED,
+        description="`degraded`: each gateway counts for itself meanwhile; `closed`: 503.",
+    )
+
+
+class SessionsSettings(_Group):
+    """Server-side chat history."""
+
+    ttl_seconds: int = Field(3600, ge=1, description="A session unused for this long is gone.")
+    max_messages: int = Field(1000, ge=2, description="Messages in one session; more is 400.")
+    max_bytes: int = Field(1_048_576, ge=1024, description="Bytes of messages in one session; more is 400.")
+    max_per_user: int = Field(1000, ge=1, description="Sessions one user may have; more is 400.")
+    busy_wait_seconds: float = Field(2.0, ge=0, description="How long a second message waits for the first to end.")
+    lease_seconds: Seconds = Field(30.0, description="A dead gateway's session is free again after this long.")
+
+
+class RoutingSettings(_Group):
+    """Which engines there are and how they are reached."""
+
+    engines: Words = Field((), description="Base URLs of engines; empty: the one at engine.host:engine.port.")
+    max_attempts: int = Field(2, ge=1, le=5, description="Tries before the first event of an answer, all in all.")
+    max_in_flight: int = Field(0, ge=0, description="Requests at one engine at once; 0: what vLLM's queue allows.")
+    queue_seconds: float = Field(10.0, ge=0, description="How long a request may wait for a place at an engine.")
+    max_queued: int = Field(256, ge=0, description="Requests that may wait for a place; more is 503 at once.")
+    poll_seconds: Seconds = Field(1.0, description="How often an engine's health is asked for.")
+    connect_timeout_seconds: Seconds = Field(2.0, description="Longest wait for a connection to an engine.")
+
+
+class PromptSettings(_Group):
+    """What is accepted and what is sent when the client leaves it out."""
+
+    default_max_tokens: int = Field(1024, ge=1, description="Answer length when the client gives none.")
+    default_temperature: float | None = Field(None, ge=0, le=2, description="Temperature when the client gives none.")
+    default_top_p: float | None = Field(None, gt=0, le=1, description="top_p when the client gives none.")
+    default_top_k: int | None = Field(None, ge=-1, description="top_k when the client gives none.")
+    max_output_tokens: int = Field(8192, ge=1, description="Largest max_tokens a client may ask for.")
+    max_messages: int = Field(2048, ge=1, description="Messages in one request; more is 400.")
+    max_choices: int = Field(4, ge=1, description="Largest `n`.")
+
+
+class StreamSettings(_Group):
+    """Time-outs of answers, streamed or not."""
+
+    first_ping_seconds: Seconds = Field(10.0, description="A stream without an event for this long gets `: ping`.")
+    ping_seconds: Seconds = Field(15.0, description="Time between further pings while nothing comes.")
+    headers_timeout_seconds: Seconds = Field(600.0, description="Longest wait for an engine's first byte.")
+    idle_timeout_seconds: Seconds = Field(120.0, description="Longest silence of an engine within an answer.")
+    total_timeout_seconds: Seconds = Field(3600.0, description="Longest answer, from sending to the last byte.")
+    max_answer_bytes: int = Field(33_554_432, ge=1024, description="Largest non-streamed answer of an engine.")
+
+
+class LogLevel(StrEnum):
+    """Least level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class TelemetrySettings(_Group):
+    """Logs and metrics."""
+
+    log_level: LogLevel = Field(LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
+    metrics_public: bool = Field(True, description="`/metrics` answers without a credential.")
+    docs_public: bool = Field(True, description="`/docs`, `/redoc` and `/openapi.json` answer without a credential.")
+
+
+class Settings(_Group):
+    """All of it. Build one directly in tests; `config.load_settings` reads the sources."""
+
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    sessions: SessionsSettings = Field(default_factory=SessionsSettings)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    prompt: PromptSettings = Field(default_factory=PromptSettings)
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    data_dir: Path = Field(
+        Path.home() / ".local/share/gemma-gateway",
+        description="Folder for the local key, logs, sockets and Redis's files. Alias: `GEMMA_DATA_DIR`.",
+    )

@@ -1,0 +1,129 @@
+"""What no single field can tell: settings that are each allowed and do not fit together. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from config.schema import AuthMode, Settings
+
+_LEAST_SECRET_BYTES = 32
+"""RFC 7518 §3.2: the key of HS256 is at least as long as its digest."""
+
+
+def problems_of(settings: Settings) -> list[str]:
+    """Return one sentence for each thing that is wrong, none of them with a secret in it; empty: all is well."""
+    return [f"{name}: {sentence}" for check in _CHECKS for name, sentence in check(settings)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_Problems = Iterator[tuple[str, str]]
+
+
+def _check_auth(settings: Settings) -> _Problems:
+    auth = settings.auth
+    if auth.mode is AuthMode.OFF and not (is_loopback(settings.server.host) or auth.allow_off_on_any_address):
+        lets_in = f"off lets anyone in who reaches server.host {settings.server.host}"
+        yield "auth.mode", f"{lets_in}; listen on 127.0.0.1, or set auth.allow_off_on_any_address too"
+    secret = auth.jwt_secret.get_secret_value()
+    if secret and len(secret.encode()) < _LEAST_SECRET_BYTES:
+        yield "auth.jwt_secret", f"must have at least {_LEAST_SECRET_BYTES} bytes; `openssl rand -hex 32` makes one"
+    for name in ("jwt_issuer", "jwt_audience"):
+        if secret and not getattr(auth, name):
+            yield f"auth.{name}", "must not be empty where auth.jwt_secret is set"
+    key = auth.api_key.get_secret_value()
+    if key and (key != key.strip() or not key.isascii() or not key.isprintable()):
+        yield "auth.api_key", "must be printable ASCII without white space at its ends, or no client could send it"
+
+
+def _check_ports(settings: Settings) -> _Problems:
+    ports = {"server.port": settings.server.port}
+    if not settings.routing.engines:
+        ports |= {"engine.port": settings.engine.port, "engine.status_port": settings.engine.status_port}
+    owner: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in owner:
+            yield name, f"{port} is {owner[port]} already"
+        if port:
+            owner.setdefault(port, name)
+
+
+def _check_server(settings: Settings) -> _Problems:
+    if not settings.server.host:
+        yield "server.host", "must not be empty; 0.0.0.0 is every address"
+    if not settings.server.trusted_hosts:
+        yield "server.trusted_hosts", "must not be empty, or no request would be answered; `*` is any host"
+    for origin in settings.server.cors_origins:
+        parts = _split(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
+            yield "server.cors_origins", f"'{origin}' is not an origin such as https://chat.example.org"
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of `url`, empty ones where it is not a URL or its port is not a port."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts
+
+
+def _check_redis(settings: Settings) -> _Problems:
+    url = settings.redis.url.get_secret_value()
+    if not url:
+        return
+    parts = _split(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        yield "redis.url", "must be a redis://, rediss:// or unix:// URL"
+    elif parts.scheme == "unix" and not parts.path:
+        yield "redis.url", "must name a socket, as in unix:///run/redis.sock"
+    elif parts.scheme != "unix" and not parts.hostname:
+        yield "redis.url", "must name a host, as in redis://127.0.0.1:6379/0"
+
+
+def _check_engines(settings: Settings) -> _Problems:
+    engines = settings.routing.engines
+    for engine in engines:
+        parts = _split(engine)
+        over_tcp = parts.scheme == "http" and parts.hostname and not parts.path.strip("/") and not parts.query
+        if not over_tcp and not (parts.scheme == "unix" and parts.path):
+            yield "routing.engines", f"'{engine}' is not http://host:port or unix:///path"
+    if len(set(engines)) < len(engines):
+        yield "routing.engines", "must not name an engine twice"
+
+
+def _check_lengths(settings: Settings) -> _Problems:
+    prompt, engine = settings.prompt, settings.engine
+    if prompt.default_max_tokens > prompt.max_output_tokens:
+        yield "prompt.default_max_tokens", "must not be above prompt.max_output_tokens"
+    if not settings.routing.engines and prompt.default_max_tokens >= engine.max_model_len_tokens:
+        yield "prompt.default_max_tokens", "must be below engine.max_model_len_tokens, which the prompt shares"
+
+
+def _check_times(settings: Settings) -> _Problems:
+    stream, engine = settings.stream, settings.engine
+    for name in ("headers_timeout_seconds", "idle_timeout_seconds"):
+        if getattr(stream, name) > stream.total_timeout_seconds:
+            yield f"stream.{name}", "must not be above stream.total_timeout_seconds"
+    if engine.restart_initial_seconds > engine.restart_max_seconds:
+        yield "engine.restart_initial_seconds", "must not be above engine.restart_max_seconds"
+
+
+_CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
+    _check_auth,
+    _check_ports,
+    _check_server,
+    _check_redis,
+    _check_engines,
+    _check_lengths,
+    _check_times,
+)

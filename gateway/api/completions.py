@@ -1,0 +1,80 @@
+"""The hot routes, as pure ASGI endpoints: routing them through FastAPI's models costs more than all the rest."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import Receive, Scope, Send
+
+from config import Settings
+from gateway.api.body import ClientGone, read_body, require_json
+from gateway.api.relay_response import RelayResponse
+from gateway.api.watch import ClientWatch
+from gateway.domain import Call, Caller, Endpoint, Headers
+from gateway.errors import GatewayError
+from gateway.lifespan import Rooms
+from gateway.pipeline import Pipeline
+from gateway.reply import Reply
+from gateway.settlement import Settlement
+
+
+class CompletionsEndpoint:
+    """`POST /v1/chat/completions` and `/v1/completions`."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        self._endpoint = endpoint
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rooms: Rooms = scope["app"].state.rooms
+        settlement: Settlement = scope["state"]["settlement"]
+        body = await read_call_body(scope, receive, self._endpoint.value, self._settings)
+        if body is not None:
+            caller: Caller = scope["state"]["caller"]
+            call = Call(settlement.request_id, self._endpoint, caller, body, _session_id(scope["headers"]))
+            await answer_call(call, rooms.pipeline, settlement, self._settings, receive, send)
+
+
+async def read_call_body(scope: Scope, receive: Receive, route: str, settings: Settings) -> bytes | None:
+    """Return the body of a call and note in the settlement what it is for; None if the client left meanwhile."""
+    settlement: Settlement = scope["state"]["settlement"]
+    settlement.route = route
+    settlement.caller = scope["state"]["caller"]
+    require_json(scope["headers"])
+    try:
+        return await read_body(scope, receive, settings.server.max_body_bytes, settings.server.body_timeout_seconds)
+    except ClientGone:
+        settlement.client_gone(0.0)
+        return None
+
+
+async def answer_call(
+    call: Call, pipeline: Pipeline, settlement: Settlement, settings: Settings, receive: Receive, send: Send
+) -> None:
+    """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
+    response = RelayResponse(send, settings.stream, settlement)
+    watch = ClientWatch(receive)
+    reply: Reply | None = None
+    try:
+        async with watch:
+            try:
+                reply = await pipeline.serve(call, settlement, response.hold)
+                await response.send(reply)
+            except GatewayError as error:
+                settlement.failed(error)
+                await response.send_error(error)
+    except ClientGone:
+        pass
+    finally:
+        response.close()
+        if reply is not None:
+            await reply.aclose()
+        if watch.gone_at is not None:
+            settlement.client_gone(time.perf_counter() - watch.gone_at)
+
+
+def _session_id(headers: Headers) -> str | None:
+    for name, value in headers:
+        if name == b"x-session-id":
+            return value.decode("latin-1")[:64]
+    return None

@@ -1,0 +1,89 @@
+"""The outermost layer of ours: the request's id and clock, the headers of every response, the one log line."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.domain import Headers, Outcome, RequestId
+from gateway.settlement import Settlement
+from gateway.telemetry.logging import get_logger
+from gateway.telemetry.metrics import Metrics
+
+_CLIENT_IDS = (b"x-request-id", b"x-client-request-id")
+_SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def new_request_id() -> RequestId:
+    """Return an id of our own; a client's is echoed but never used, so it can neither collide nor be guessed."""
+    return RequestId(f"req_{uuid.uuid4().hex}")
+
+
+class RequestContextMiddleware:
+    """Opens the request's Settlement in `scope["state"]["settlement"]` and closes it when the response has ended."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._logger = get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        settlement = self._open(scope)
+        # A copy: the server's own state is one dictionary for all requests.
+        scope["state"] = {**scope.get("state", {}), "settlement": settlement}
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                settlement.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_context_headers(settlement)]
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except BaseException:
+            settlement.outcome = Outcome.FAILED
+            raise
+        finally:
+            self._metrics.in_flight.dec()
+            if settlement.route == "other":
+                settlement.route = getattr(scope.get("route"), "path", "other")
+            settlement.close()
+
+    def _open(self, scope: Scope) -> Settlement:
+        return Settlement(
+            request_id=new_request_id(),
+            method=scope["method"],
+            path=scope["path"],
+            started=time.perf_counter(),
+            metrics=self._metrics,
+            logger=self._logger,
+            clock=time.perf_counter,
+            client_request_id=_client_request_id(scope["headers"]),
+        )
+
+
+def _context_headers(settlement: Settlement) -> Headers:
+    seconds = settlement.elapsed_seconds
+    headers = [
+        (b"x-request-id", settlement.request_id.encode()),
+        (b"x-process-time", f"{seconds:.6f}".encode()),
+        (b"openai-processing-ms", str(round(seconds * 1000)).encode()),
+    ]
+    if settlement.client_request_id:
+        headers.append((b"x-client-request-id", settlement.client_request_id.encode()))
+    return headers
+
+
+def _client_request_id(headers: Headers) -> str | None:
+    for name, value in headers:
+        if name in _CLIENT_IDS:
+            text = value.decode("latin-1")
+            return text if _SAFE_ID.fullmatch(text) else None
+    return None

@@ -1,0 +1,82 @@
+"""The one place where errors become responses, in OpenAI's shape and never with a trace."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import GatewayError, InternalFault, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.settlement import Settlement
+from gateway.telemetry.logging import get_logger
+
+
+class FaultMiddleware:
+    """Answers every error raised within. Inside CORS, so that browsers may read what went wrong."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._logger = get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except GatewayError as error:
+            await self._answer(scope, send, error, started)
+        except Exception:
+            settlement: Settlement = scope["state"]["settlement"]
+            self._logger.exception("unhandled_error", request_id=settlement.request_id)
+            fault = InternalFault(f"The server had an error. Please name {settlement.request_id} when you report it.")
+            await self._answer(scope, send, fault, started)
+
+    async def _answer(self, scope: Scope, send: Send, error: GatewayError, started: bool) -> None:
+        settlement: Settlement = scope["state"]["settlement"]
+        settlement.failed(error)
+        if started:
+            # Too late for a status. Raised again so that the server cuts the connection: the client sees a failure.
+            raise error
+        body = orjson.dumps(error.envelope())
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += [*settlement.headers, *error.response_headers()]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def translate_http_exception(request: Request, error: Exception) -> Response:
+    """Raise Starlette's own 404, 405 and kin as ours."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        refused = MethodNotAllowed(f"Not allowed: {request.method} {request.url.path}.")
+        refused.headers = [(b"allow", value.encode()) for value in [(error.headers or {}).get("Allow")] if value]
+        raise refused from None
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFound(f"Unknown route: {request.method} {request.url.path}.") from None
+    raise InvalidRequest(str(error.detail)) from None
+
+
+async def translate_validation_error(request: Request, error: Exception) -> Response:
+    """Raise FastAPI's validation error as a 400 that names the first field."""
+    del request
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from None
+    field = ".".join(str(part) for part in first["loc"][1:]) or None
+    raise InvalidRequest(f"'{field or 'body'}': {first['msg']}.", param=field, code="invalid_value") from None

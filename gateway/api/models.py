@@ -1,0 +1,43 @@
+"""`GET /v1/models`: what the engines serve, without their paths and permissions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from gateway.api.state import CallerOf, RoomsOf
+from gateway.domain import Caller
+from gateway.errors import ModelNotFound
+from gateway.lifespan import Rooms
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+@router.get("/models")
+async def list_models(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
+    """List the models that this credential may use."""
+    return {"object": "list", "data": [_card(rooms, name) for name in _visible(rooms, caller)]}
+
+
+@router.get("/models/{model:path}")
+async def get_model(model: str, rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
+    """Describe one model."""
+    if model not in _visible(rooms, caller):
+        raise ModelNotFound(f"The model '{model}' does not exist.", param="model")
+    return _card(rooms, model)
+
+
+def _visible(rooms: Rooms, caller: Caller) -> list[str]:
+    return sorted(name for name in rooms.fleet.models if caller.models is None or name in caller.models)
+
+
+def _card(rooms: Rooms, name: str) -> dict[str, Any]:
+    lengths = [member.max_model_len_tokens for member in rooms.fleet.members if name in member.models]
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(rooms.started),
+        "owned_by": "gemma-gateway",
+        "max_model_len": next((length for length in lengths if length), None),
+    }

@@ -1,0 +1,58 @@
+"""The OpenAPI entries of the raw routes, generated from the policy table that they are checked by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.domain import Endpoint
+from gateway.prompt.policy import TABLES, Action, Parameter
+
+_REQUIRED = {Endpoint.CHAT: ["model", "messages"], Endpoint.COMPLETIONS: ["model", "prompt"]}
+_SUMMARIES = {Endpoint.CHAT: "Create a chat completion", Endpoint.COMPLETIONS: "Create a completion"}
+_NOT_IN_A_SESSION = ("messages", "session_id")
+
+
+def hot_path(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the path item of a hot route."""
+    return {"post": _operation(endpoint, _SUMMARIES[endpoint], _body_schema(endpoint))}
+
+
+def session_message_path() -> dict[str, Any]:
+    """Return the path item of `POST /v1/sessions/{session_id}/messages`."""
+    schema = _body_schema(Endpoint.CHAT)
+    rest = {name: value for name, value in schema["properties"].items() if name not in _NOT_IN_A_SESSION}
+    schema["properties"] = {"content": {"type": "string"}, **rest}
+    schema["required"] = ["content"]
+    operation = _operation(Endpoint.CHAT, "Send a message to a session", schema)
+    operation["operationId"] = "post_session_message"
+    operation["tags"] = ["sessions"]
+    operation["parameters"] = [
+        {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}},
+    ]
+    return {"post": operation}
+
+
+def _body_schema(endpoint: Endpoint) -> dict[str, Any]:
+    rows = [row for row in TABLES[endpoint].values() if row.action is not Action.REFUSE]
+    return {
+        "type": "object",
+        "required": _REQUIRED[endpoint],
+        "properties": {row.name: _property(row) for row in rows},
+        "additionalProperties": False,
+    }
+
+
+def _property(row: Parameter) -> dict[str, Any]:
+    schema = dict(row.check.schema) if row.check else {}
+    return schema | ({"description": row.note} if row.note else {})
+
+
+def _operation(endpoint: Endpoint, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
+    answers = {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
+    return {
+        "tags": ["chat"],
+        "summary": summary,
+        "operationId": f"post_{endpoint.name.lower()}",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {"description": "The answer, or its chunks as server-sent events.", "content": answers}},
+    }

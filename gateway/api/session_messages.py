@@ -1,0 +1,56 @@
+"""`POST /v1/sessions/{id}/messages`: one message to a session, answered as a chat completion or its chunks."""
+
+from __future__ import annotations
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from config import Settings
+from gateway.api.completions import answer_call, read_call_body
+from gateway.domain import Call, Caller, Endpoint, JsonObject, SessionId
+from gateway.errors import InvalidRequest
+from gateway.lifespan import Rooms
+
+PATH = "/v1/sessions/{session_id}/messages"
+
+
+class SessionMessagesEndpoint:
+    """Takes `{content, model?, stream?, …sampling}` and serves it as the chat request that it stands for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rooms: Rooms = scope["app"].state.rooms
+        body = await read_call_body(scope, receive, PATH, self._settings)
+        if body is None:
+            return
+        settlement = scope["state"]["settlement"]
+        caller: Caller = scope["state"]["caller"]
+        session_id = SessionId(scope["path_params"]["session_id"])
+        chat = as_chat(body)
+        if "model" not in chat:
+            chat["model"] = await self._model(rooms, caller, session_id)
+        call = Call(settlement.request_id, Endpoint.CHAT, caller, orjson.dumps(chat), session_id)
+        await answer_call(call, rooms.pipeline, settlement, self._settings, receive, send)
+
+    async def _model(self, rooms: Rooms, caller: Caller, session_id: SessionId) -> str:
+        record = await rooms.sessions.read(caller, session_id)
+        return record.model or self._settings.engine.served_model_name
+
+
+def as_chat(body: bytes) -> JsonObject:
+    """Return the chat request for a message to a session. Raises InvalidRequest naming the field."""
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(given, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    content = given.pop("content", None)
+    if not isinstance(content, str) or not content:
+        raise InvalidRequest("'content' must be a text.", param="content", code="missing_required_parameter")
+    for name in ("messages", "session_id"):
+        if name in given:
+            raise InvalidRequest(f"Unrecognized request argument: '{name}'.", param=name)
+    return {**given, "messages": [{"role": "user", "content": content}]}

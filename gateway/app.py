@@ -1,0 +1,97 @@
+"""Routes, middleware and error handlers, and nothing else. `create_app` is the only way in; no work at import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from config import Settings
+from gateway import __version__
+from gateway.api import docs, health, keys, models, session_messages, sessions
+from gateway.api.completions import CompletionsEndpoint
+from gateway.api.context import RequestContextMiddleware
+from gateway.api.faults import FaultMiddleware, translate_http_exception, translate_validation_error
+from gateway.api.hosts import TrustedHostMiddleware
+from gateway.api.session_messages import SessionMessagesEndpoint
+from gateway.domain import Endpoint
+from gateway.identity import AuthenticationMiddleware
+from gateway.lifespan import Rooms, build_rooms, opened
+
+_EXPOSED_HEADERS = (
+    *("x-request-id", "x-session-id", "x-gateway-replica", "retry-after", "retry-after-ms", "x-should-retry"),
+    *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the gateway as an ASGI app. What it holds is opened by its lifespan."""
+    rooms = build_rooms(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with opened(rooms):
+            yield
+
+    app = FastAPI(
+        title="gemma-gateway",
+        version=__version__,
+        description="An OpenAI-compatible gateway for Gemma 3n on vLLM.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=_middleware(rooms),
+        exception_handlers={
+            HTTPException: translate_http_exception,
+            RequestValidationError: translate_validation_error,
+        },
+    )
+    app.state.rooms = rooms
+    # The hot routes come first: the router tries its routes in order.
+    hot = [Route(endpoint.value, CompletionsEndpoint(endpoint, settings), methods=["POST"]) for endpoint in Endpoint]
+    hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(settings), methods=["POST"]))
+    app.router.routes[:0] = hot
+    for routes in (models.router, sessions.router, keys.router, health.router, docs.router):
+        app.include_router(routes)
+    app.mount("/static", docs.static_files(), name="static")
+    app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]
+    return app
+
+
+def _middleware(rooms: Rooms) -> list[Middleware]:
+    """Return the layers, outermost first."""
+    server = rooms.settings.server
+    layers = [Middleware(RequestContextMiddleware, metrics=rooms.metrics)]
+    if server.cors_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=server.cors_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=_EXPOSED_HEADERS,
+                max_age=600,
+            )
+        )
+    layers.append(Middleware(FaultMiddleware))
+    if "*" not in server.trusted_hosts:
+        layers.append(Middleware(TrustedHostMiddleware, hosts=server.trusted_hosts))
+    public = _public_paths(rooms.settings)
+    layers.append(Middleware(AuthenticationMiddleware, authenticator=rooms.authenticator, public_paths=public))
+    return layers
+
+
+def _public_paths(settings: Settings) -> frozenset[str]:
+    paths = {"/", "/health", "/health/live", "/health/ready"}
+    if settings.telemetry.metrics_public:
+        paths.add("/metrics")
+    if settings.telemetry.docs_public:
+        paths |= {"/docs", "/redoc", "/openapi.json"}
+    return frozenset(paths)

@@ -1,0 +1,1 @@
+"""The commands of `gemma-gateway` that have more to them than a call."""

@@ -1,0 +1,167 @@
+"""The frozen values that pass between rooms. Standard library only; nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType, Protocol
+
+RequestId = NewType("RequestId", str)
+SessionId = NewType("SessionId", str)
+
+JsonObject = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Endpoint(StrEnum):
+    """The engine routes that the pipeline serves; the value is the path, here and at the engine."""
+
+    CHAT = "/v1/chat/completions"
+    COMPLETIONS = "/v1/completions"
+
+
+class Outcome(StrEnum):
+    """How a request ended: exactly one of these, in metrics and in the log. `failed` is a fault of ours."""
+
+    OK = "ok"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_FAILED = "upstream_failed"
+    TIMED_OUT = "timed_out"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `models` is None where any model may be asked for."""
+
+    tenant: str
+    user: str
+    scopes: frozenset[str] = frozenset()
+    models: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request at the door of the pipeline: authenticated, its body read, nothing in it looked at yet."""
+
+    request_id: RequestId
+    endpoint: Endpoint
+    caller: Caller
+    body: bytes
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the client asked for, checked field by field. `body` holds only fields an engine may see."""
+
+    endpoint: Endpoint
+    model: str
+    body: JsonObject
+    stream: bool
+    wants_usage: bool
+    session_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was said before in the caller's session; empty without one."""
+
+    session_id: SessionId | None = None
+    messages: tuple[JsonObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the engine will be sent, and what it is expected to cost."""
+
+    endpoint: Endpoint
+    model: str
+    body: bytes
+    stream: bool
+    wants_usage: bool
+    new_messages: tuple[JsonObject, ...]
+    prompt_tokens_estimate: int
+    output_tokens_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer as the engine counted them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One engine. `name` is what logs, metrics and `x-gateway-replica` call it."""
+
+    name: str
+    host: str
+    port: int
+    unix_socket: str | None = None
+
+    @property
+    def base_url(self) -> str:
+        """For control-plane calls over TCP."""
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One HTTP request to an engine. `headers` are complete but for host, content-length and connection."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class UpstreamStream(Protocol):
+    """An engine's answer as it arrives. Whoever opened it owns it and must close it."""
+
+    status: int
+    headers: Mapping[bytes, bytes]
+    """Names in lower case."""
+
+    async def read(self) -> bytes:
+        """Return the next bytes of the body, `b""` at its end. Raises errors.EngineFailure. One reader at a time."""
+
+    def close(self) -> None:
+        """Let go, at once and any number of times.
+
+        After the whole body the connection goes back to its pool; before, the socket is closed, which is how an
+        engine learns that nobody wants the answer any more.
+        """
+
+
+class EngineClient(Protocol):
+    """The one seam to the engines."""
+
+    async def open(self, replica: Replica, request: EngineRequest) -> UpstreamStream:
+        """Send `request` and return the answer once its status and headers are here. Raises errors.EngineFailure."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the limiter said: whether to go on, and the balances that the headers show."""
+
+    allowed: bool
+    retry_after_ms: int = 0
+    headers: Headers = field(default_factory=list)
+
+
+Clock = Callable[[], float]
+"""Seconds, monotonic."""

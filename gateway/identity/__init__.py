@@ -1,0 +1,6 @@
+"""Who is asking: a bearer credential becomes a Caller."""
+
+from gateway.identity.authenticator import Authenticator
+from gateway.identity.middleware import AuthenticationMiddleware
+
+__all__ = ["AuthenticationMiddleware", "Authenticator"]

@@ -1,0 +1,85 @@
+"""Build the rooms, open what must be open, close it all in reverse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from config import Settings
+from gateway.identity import Authenticator
+from gateway.identity.keys import KeyStore
+from gateway.identity.local_key import ensure_local_key
+from gateway.pipeline import Pipeline
+from gateway.quota import Limiter
+from gateway.routing import Fleet, FleetWatcher
+from gateway.sessions import SessionRoom, SessionStore
+from gateway.store import Store, open_store
+from gateway.telemetry.logging import get_logger
+from gateway.telemetry.metrics import Metrics
+from gateway.upstream.client import EngineConnections
+
+
+@dataclass(slots=True)
+class Rooms:
+    """Everything a gateway process is made of. `draining` turns true once, when no new request is wanted."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    keys: KeyStore
+    authenticator: Authenticator
+    fleet: Fleet
+    sessions: SessionStore
+    engines: EngineConnections
+    pipeline: Pipeline
+    started: float = field(default_factory=time.time)
+    draining: bool = False
+
+
+def build_rooms(settings: Settings) -> Rooms:
+    """Return the rooms, wired. Reads or makes the local key; opens no connection."""
+    metrics = Metrics()
+    store = open_store(settings.redis, metrics)
+    keys = KeyStore(store)
+    fleet = Fleet(settings, metrics)
+    sessions = SessionStore(store, settings.sessions)
+    engines = EngineConnections(
+        connect_timeout_seconds=settings.routing.connect_timeout_seconds,
+        headers_timeout_seconds=settings.stream.headers_timeout_seconds,
+        idle_timeout_seconds=settings.stream.idle_timeout_seconds,
+        total_timeout_seconds=settings.stream.total_timeout_seconds,
+    )
+    limiter = Limiter(settings.limits, store, metrics)
+    return Rooms(
+        settings=settings,
+        metrics=metrics,
+        store=store,
+        keys=keys,
+        authenticator=Authenticator(settings.auth, keys, _local_keys(settings)),
+        fleet=fleet,
+        sessions=sessions,
+        engines=engines,
+        pipeline=Pipeline(settings, fleet, limiter, SessionRoom(sessions, settings.sessions), engines),
+    )
+
+
+@asynccontextmanager
+async def opened(rooms: Rooms) -> AsyncIterator[None]:
+    """Watch the fleet until exit, then close engines and Redis: settles that are on their way go first."""
+    logger = get_logger()
+    async with FleetWatcher(rooms.fleet, rooms.settings.routing).running():
+        logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
+        try:
+            yield
+        finally:
+            rooms.draining = True
+    await rooms.engines.aclose()
+    await rooms.store.aclose()
+    logger.info("gateway_stopped")
+
+
+def _local_keys(settings: Settings) -> tuple[str, ...]:
+    given = settings.auth.api_key.get_secret_value()
+    return (given, ensure_local_key(settings.data_dir).read_text(encoding="utf-8").strip())

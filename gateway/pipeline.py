@@ -1,0 +1,87 @@
+"""The life of a chat request, verb by verb. READ THIS FIRST.
+
+    authenticate → parse → recall → compose → admit → place → relay → settle
+
+Authentication has happened when a Call gets here (`identity/middleware.py`, before a byte of the body was read).
+Everything up to `pop_all()` unwinds by itself when it fails: the place is given back, the permit refunded, the session
+freed. After it the Reply owns all of that, and whoever has the Reply must close it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from config import Settings
+from gateway.domain import Call, EngineClient, Prompt
+from gateway.errors import EngineFailure
+from gateway.prompt import Policy, compose, parse
+from gateway.quota import Limiter
+from gateway.reply import Reply
+from gateway.routing import Fleet
+from gateway.sessions import SessionRoom
+from gateway.settlement import Settlement
+from gateway.upstream import Answer, ask
+
+
+class Pipeline:
+    """The rooms in their order. One for a gateway process; it keeps nothing of a request."""
+
+    def __init__(
+        self, settings: Settings, fleet: Fleet, limiter: Limiter, sessions: SessionRoom, engines: EngineClient
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._limiter = limiter
+        self._sessions = sessions
+        self._engines = engines
+
+    async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
+        """Return the reply to `call`, its first content already here; the caller owns it and must aclose() it.
+
+        `hold` is called once, when the request is admitted and may have to wait: from then on a streaming client can
+        be kept alive. Raises GatewayError, with nothing held or charged.
+        """
+        async with AsyncExitStack() as owned:
+            asked = parse(call, Policy(self._settings.prompt, self._fleet.models))
+            settlement.asked(asked)
+            recall = await owned.enter_async_context(self._sessions.recall(call.caller, asked))
+            prompt = compose(asked, recall.history, self._settings.prompt)
+            permit = await self._limiter.reserve(call.caller)
+            owned.enter_context(self._limiter.held(call.caller, permit))
+            settlement.headers = permit.headers
+            hold(prompt)
+            answer = await self._relay(call, prompt, settlement, owned, keeps_text=recall.open)
+            permit.used = True
+            return Reply(answer, prompt, recall, settlement, owned.pop_all())
+
+    async def _relay(
+        self, call: Call, prompt: Prompt, settlement: Settlement, owned: AsyncExitStack, *, keeps_text: bool
+    ) -> Answer:
+        """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept."""
+        tried: set[str] = set()
+        while True:
+            place = await self._fleet.place(prompt.model, avoiding=tried)
+            settlement.placed(place.replica)
+            try:
+                limit_bytes = self._settings.stream.max_answer_bytes
+                answer = await ask(self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes)
+            except EngineFailure as failure:
+                place.release()
+                tried.add(place.replica.name)
+                if failure.again:
+                    self._fleet.mark_sick(place.member, failure.message)
+                if not failure.again or len(tried) >= self._settings.routing.max_attempts or not self._spare(tried):
+                    raise
+                settlement.retried(failure)
+            except BaseException:
+                place.release()
+                raise
+            else:
+                owned.callback(place.release)
+                owned.callback(answer.close)
+                return answer
+
+    def _spare(self, tried: set[str]) -> bool:
+        """Whether an engine is ready that has not been tried: if none is, the first failure says more than a 503."""
+        return any(member.state == "ready" and member.replica.name not in tried for member in self._fleet.members)

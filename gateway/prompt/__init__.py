@@ -1,0 +1,6 @@
+"""What a client may ask for, and what the engine is sent. Pure: values in, values out."""
+
+from gateway.prompt.compose import compose
+from gateway.prompt.parse import Policy, parse
+
+__all__ = ["Policy", "compose", "parse"]

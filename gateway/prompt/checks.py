@@ -1,0 +1,92 @@
+"""Checks of one value, each of which can also say its JSON Schema for the OpenAPI document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.domain import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`problem(value)` returns what is wrong in words that fit behind "must be", or None."""
+
+    problem: Callable[[Any], str | None]
+    schema: JsonObject
+
+
+def integer(low: int, high: int) -> Check:
+    """A whole number within bounds; a boolean is not one."""
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return None if fits else f"a whole number from {low} to {high}"
+
+    return Check(problem, {"type": "integer", "minimum": low, "maximum": high})
+
+
+def number(low: float, high: float) -> Check:
+    """A finite number within bounds."""
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if fits and math.isfinite(value) and low <= value <= high else f"a number from {low} to {high}"
+
+    return Check(problem, {"type": "number", "minimum": low, "maximum": high})
+
+
+def boolean() -> Check:
+    """True or false."""
+    return Check(lambda value: None if isinstance(value, bool) else "true or false", {"type": "boolean"})
+
+
+def text(max_characters: int) -> Check:
+    """A text of bounded length."""
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, str) and len(value) <= max_characters
+        return None if fits else f"a text of at most {max_characters} characters"
+
+    return Check(problem, {"type": "string", "maxLength": max_characters})
+
+
+def one_of(*words: str) -> Check:
+    """One of a few words."""
+    wanted = "one of " + ", ".join(f"'{word}'" for word in words)
+    return Check(lambda value: None if value in words else wanted, {"type": "string", "enum": list(words)})
+
+
+def mapping(max_entries: int) -> Check:
+    """A JSON object of bounded size."""
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, dict) and len(value) <= max_entries
+        return None if fits else f"an object of at most {max_entries} entries"
+
+    return Check(problem, {"type": "object", "maxProperties": max_entries})
+
+
+def array(max_items: int, item: Check | None = None) -> Check:
+    """A list of bounded length whose items pass a check."""
+    each = f", each {item.problem(None)}" if item else ""
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, list) and len(value) <= max_items
+        if fits and item is not None:
+            fits = all(item.problem(entry) is None for entry in value)
+        return None if fits else f"a list of at most {max_items} items{each}"
+
+    return Check(problem, {"type": "array", "maxItems": max_items, "items": item.schema if item else {}})
+
+
+def either(first: Check, second: Check) -> Check:
+    """Whatever passes one of two checks."""
+
+    def problem(value: Any) -> str | None:
+        one = first.problem(value)
+        return None if one is None or second.problem(value) is None else f"{one}, or {second.problem(value)}"
+
+    return Check(problem, {"anyOf": [first.schema, second.schema]})

@@ -1,0 +1,46 @@
+"""Asked + History → the bytes that the engine gets."""
+
+from __future__ import annotations
+
+import orjson
+
+from config import PromptSettings
+from gateway.domain import Asked, Endpoint, History, JsonObject, Prompt
+
+_USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
+"""vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
+
+_BYTES_PER_TOKEN = 3
+"""Lower than what Gemma's tokenizer takes for English or Chinese, so that the estimate is rather too high."""
+
+
+def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
+    """Return the prompt: history before what is new, the server's defaults where the client was silent."""
+    body: JsonObject = {**_defaults(settings), **asked.body}
+    new_messages: tuple[JsonObject, ...] = ()
+    if asked.endpoint is Endpoint.CHAT:
+        new_messages = body["messages"]
+        body["messages"] = history.messages + new_messages
+    if asked.stream:
+        body["stream"] = True
+        body["stream_options"] = _USAGE_ON_EVERY_CHUNK
+    encoded = orjson.dumps(body)
+    return Prompt(
+        endpoint=asked.endpoint,
+        model=asked.model,
+        body=encoded,
+        stream=asked.stream,
+        wants_usage=asked.wants_usage,
+        new_messages=new_messages,
+        prompt_tokens_estimate=len(encoded) // _BYTES_PER_TOKEN + 1,
+        output_tokens_limit=body.get("max_completion_tokens") or body["max_tokens"],
+    )
+
+
+def _defaults(settings: PromptSettings) -> JsonObject:
+    wanted = {
+        "temperature": settings.default_temperature,
+        "top_p": settings.default_top_p,
+        "top_k": settings.default_top_k,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}

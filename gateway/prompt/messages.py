@@ -1,0 +1,55 @@
+"""The shape of a chat message: https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.domain import JsonObject
+from gateway.errors import InvalidRequest
+
+ROLES = frozenset({"system", "developer", "user", "assistant"})
+_KEYS = frozenset({"role", "content", "name", "refusal", "annotations", "audio", "tool_calls", "function_call"})
+_EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call")
+
+
+def checked_messages(value: Any, max_messages: int) -> tuple[JsonObject, ...]:
+    """Return the messages as the engine may see them: role and content only. Raises InvalidRequest naming the place."""
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest("'messages' must be a list with at least one message.", param="messages")
+    if len(value) > max_messages:
+        raise InvalidRequest(f"'messages' may hold at most {max_messages} messages.", param="messages")
+    return tuple(_checked(message, f"messages[{index}]") for index, message in enumerate(value))
+
+
+def _checked(message: Any, where: str) -> JsonObject:
+    if not isinstance(message, dict):
+        raise InvalidRequest(f"'{where}' must be an object with role and content.", param=where)
+    unknown = next((key for key in message if key not in _KEYS), None)
+    if unknown is not None:
+        raise InvalidRequest(f"Unrecognized field '{where}.{unknown[:64]}'.", param=f"{where}.{unknown[:64]}")
+    filled = next((key for key in _EMPTY_EXTRAS if message.get(key)), None)
+    if filled is not None:
+        raise InvalidRequest(f"'{where}.{filled}' is not supported.", param=f"{where}.{filled}")
+    role = message.get("role")
+    if role not in ROLES:
+        wanted = ", ".join(sorted(ROLES))
+        raise InvalidRequest(f"'{where}.role' must be one of {wanted}.", param=f"{where}.role")
+    return {
+        "role": "system" if role == "developer" else role,
+        "content": _content(message.get("content"), f"{where}.content"),
+    }
+
+
+def _content(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest(f"'{where}' must be a text or a list of text parts.", param=where)
+    return "".join(_part(part, f"{where}[{index}]") for index, part in enumerate(value))
+
+
+def _part(part: Any, where: str) -> str:
+    if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+        raise InvalidRequest(f"'{where}' must be a part of type 'text'.", param=where)
+    text: str = part["text"]
+    return text

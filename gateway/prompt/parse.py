@@ -1,0 +1,137 @@
+"""Bytes of a client → Asked, or a 400 that names the field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from config import PromptSettings
+from gateway.domain import Asked, Call, Endpoint, JsonObject
+from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.prompt.messages import checked_messages
+from gateway.prompt.policy import TABLES, Action, Parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What parsing needs to know besides the request."""
+
+    settings: PromptSettings
+    models: frozenset[str]
+
+
+def parse(call: Call, policy: Policy) -> Asked:
+    """Return what `call` asks for. Raises InvalidRequest, ModelNotFound, Forbidden."""
+    given = _object(call.body)
+    body, own = _sorted_out(given, TABLES[call.endpoint])
+    model = _model(own, call, policy.models)
+    stream = bool(own.get("stream", False))
+    body["model"] = model
+    body.update(_prompt_of(call.endpoint, own, policy.settings))
+    body[_length_name(call.endpoint)] = _max_tokens(own, policy.settings)
+    _check_choices(own, body, policy.settings)
+    _check_formats(own)
+    return Asked(
+        endpoint=call.endpoint,
+        model=model,
+        body=body,
+        stream=stream,
+        wants_usage=_wants_usage(own, stream),
+        session_id=call.session_id or own.get("session_id"),
+    )
+
+
+def _object(body: bytes) -> JsonObject:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(given, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return given
+
+
+def _sorted_out(given: JsonObject, table: dict[str, Parameter]) -> tuple[JsonObject, JsonObject]:
+    """Return what goes to the engine and what the gateway uses. A null is as good as absent, as at OpenAI."""
+    passed: JsonObject = {}
+    own: JsonObject = {}
+    for name, value in given.items():
+        row = table.get(name)
+        if row is None:
+            raise InvalidRequest(f"Unrecognized request argument: '{name[:64]}'.", param=name[:64])
+        if value is None or row.action is Action.IGNORE:
+            continue
+        _check(row, value)
+        (passed if row.action is Action.PASS else own)[name] = value
+    return passed, own
+
+
+def _check(row: Parameter, value: Any) -> None:
+    if row.action is Action.REFUSE:
+        raise InvalidRequest(f"'{row.name}' is not accepted. {row.note}", param=row.name, code="unsupported_parameter")
+    problem = row.check.problem(value) if row.check else None
+    if problem is not None:
+        raise InvalidRequest(f"'{row.name}' must be {problem}.", param=row.name, code="invalid_value")
+
+
+def _model(own: JsonObject, call: Call, models: frozenset[str]) -> str:
+    model = own.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("You must provide a 'model'.", param="model", code="missing_required_parameter")
+    if model not in models:
+        raise ModelNotFound(f"The model '{model}' does not exist.", param="model")
+    if call.caller.models is not None and model not in call.caller.models:
+        raise Forbidden(f"This credential does not allow the model '{model}'.", param="model")
+    return model
+
+
+def _prompt_of(endpoint: Endpoint, own: JsonObject, settings: PromptSettings) -> JsonObject:
+    if endpoint is Endpoint.CHAT:
+        return {"messages": checked_messages(own.get("messages"), settings.max_messages)}
+    prompt = own.get("prompt")
+    if not prompt or prompt == [""]:
+        raise InvalidRequest("You must provide a 'prompt'.", param="prompt", code="missing_required_parameter")
+    return {"prompt": prompt if isinstance(prompt, str) else prompt[0]}
+
+
+def _length_name(endpoint: Endpoint) -> str:
+    return "max_completion_tokens" if endpoint is Endpoint.CHAT else "max_tokens"
+
+
+def _max_tokens(own: JsonObject, settings: PromptSettings) -> int:
+    both = [name for name in ("max_completion_tokens", "max_tokens") if name in own]
+    if len(both) == 2 and own[both[0]] != own[both[1]]:
+        raise InvalidRequest("'max_tokens' and 'max_completion_tokens' are one and differ.", param="max_tokens")
+    if not both:
+        return settings.default_max_tokens
+    asked: int = own[both[0]]
+    if asked > settings.max_output_tokens:
+        raise InvalidRequest(
+            f"'{both[0]}' must be at most {settings.max_output_tokens}.", param=both[0], code="invalid_value"
+        )
+    return asked
+
+
+def _check_choices(own: JsonObject, body: JsonObject, settings: PromptSettings) -> None:
+    choices = own.get("n", 1)
+    if choices > settings.max_choices:
+        raise InvalidRequest(f"'n' must be at most {settings.max_choices}.", param="n", code="invalid_value")
+    if choices > 1:
+        body["n"] = choices
+
+
+def _check_formats(own: JsonObject) -> None:
+    wanted = own.get("response_format")
+    if wanted is not None and wanted.get("type") != "text":
+        raise InvalidRequest("Only the response_format of type 'text' is supported.", param="response_format")
+
+
+def _wants_usage(own: JsonObject, stream: bool) -> bool:
+    options = own.get("stream_options")
+    if options is None:
+        return False
+    if not stream:
+        raise InvalidRequest("'stream_options' is only allowed with 'stream'.", param="stream_options")
+    return bool(options.get("include_usage", False))

@@ -1,0 +1,133 @@
+"""The policy table: every parameter that clients send, and what becomes of it.
+
+What an engine must never see is here with its reason, because one such request can slow or kill it: unbounded `n`,
+client-made chat templates, grammars without a compile time-out, token-id lists of any length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.domain import Endpoint
+from gateway.prompt.checks import Check, array, boolean, either, integer, mapping, number, one_of, text
+
+MAX_STOP_STRINGS = 4
+MAX_LOGIT_BIAS = 300
+MAX_TOP_LOGPROBS = 20
+MAX_NAME_CHARACTERS = 256
+_INT64 = 2**63 - 1
+
+
+class Action(StrEnum):
+    """What becomes of a parameter."""
+
+    PASS = "pass"  # noqa: S105 - a word of the policy, not a credential
+    """Checked, then sent to the engine as it is."""
+    GATEWAY = "gateway"
+    """Checked and used by the gateway itself."""
+    IGNORE = "ignore"
+    """Accepted without effect: clients send it, and it means nothing to a self-hosted model."""
+    REFUSE = "refuse"
+    """Answered with 400 and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One row. `note` is the reason of a refusal, or what a reader of the docs should know."""
+
+    name: str
+    action: Action
+    check: Check | None = None
+    note: str = ""
+
+
+def _pass(name: str, check: Check, note: str = "") -> Parameter:
+    return Parameter(name, Action.PASS, check, note)
+
+
+def _own(name: str, check: Check, note: str) -> Parameter:
+    return Parameter(name, Action.GATEWAY, check, note)
+
+
+def _ignore(*names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, Action.IGNORE, None, "Accepted without effect.") for name in names)
+
+
+def _refuse(note: str, *names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, Action.REFUSE, None, note) for name in names)
+
+
+_SAMPLING = (
+    _pass("temperature", number(0, 2)),
+    _pass("top_p", number(0, 1)),
+    _pass("top_k", integer(-1, 100_000), "vLLM's; -1 or 0 is off."),
+    _pass("min_p", number(0, 1), "vLLM's."),
+    _pass("repetition_penalty", number(0.01, 10), "vLLM's."),
+    _pass("presence_penalty", number(-2, 2)),
+    _pass("frequency_penalty", number(-2, 2)),
+    _pass("seed", integer(-_INT64, _INT64)),
+    _pass("stop", either(text(256), array(MAX_STOP_STRINGS, text(256)))),
+    _pass("logit_bias", mapping(MAX_LOGIT_BIAS)),
+    _pass("skip_special_tokens", boolean(), "vLLM's."),
+)
+
+_COMMON = (
+    _own("model", text(MAX_NAME_CHARACTERS), "A name that /v1/models lists."),
+    _own("stream", boolean(), "Server-sent events instead of one body."),
+    _own("stream_options", mapping(8), "`include_usage` adds a last chunk with the usage."),
+    _own("n", integer(1, 128), "Choices; the setting prompt.max_choices bounds it."),
+    *_SAMPLING,
+    *_ignore("user", "store", "metadata", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
+    *_ignore("safety_identifier", "moderation", "prompt_cache_options"),
+    *_refuse("The gateway sets it from the caller's tenant.", "priority", "cache_salt", "request_id"),
+    *_refuse("Chat templates come from the model only.", "chat_template", "chat_template_kwargs", "documents"),
+    *_refuse("It changes how the engine reads media.", "mm_processor_kwargs", "media_io_kwargs", "mm_payload"),
+    *_refuse("It can be used to slow or stop the engine.", "allowed_token_ids", "bad_words", "min_tokens"),
+    *_refuse("It can be used to slow or stop the engine.", "ignore_eos", "use_beam_search", "length_penalty"),
+    *_refuse("It can be used to slow or stop the engine.", "stop_token_ids", "logprob_token_ids", "prompt_logprobs"),
+    *_refuse("It is for the engine's own tools.", "kv_transfer_params", "ec_transfer_params", "vllm_xargs"),
+    *_refuse("It is for the engine's own tools.", "return_token_ids", "return_tokens_as_token_ids", "prompt_embeds"),
+    *_refuse("It is for the engine's own tools.", "return_prompt_text", "stream_interval", "truncate_prompt_tokens"),
+    *_refuse("Grammars and expressions have no compile time-out.", "guided_regex", "guided_grammar"),
+    *_refuse("Not offered yet.", "guided_json", "guided_choice", "structured_outputs"),
+)
+
+_CHAT = (
+    _own("messages", array(1_000_000), "The conversation; the setting prompt.max_messages bounds it."),
+    _own("max_tokens", integer(1, _INT64), "The same as max_completion_tokens."),
+    _own(
+        "max_completion_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."
+    ),
+    _own("session_id", text(64), "Continue this session; the header X-Session-Id does the same."),
+    _pass("logprobs", boolean()),
+    _pass("top_logprobs", integer(0, MAX_TOP_LOGPROBS)),
+    _own("response_format", mapping(4), "Only {'type': 'text'} for now."),
+    _own("tool_choice", one_of("none", "auto"), "Only without tools for now."),
+    _own("tools", array(0), "Not offered yet."),
+    *_ignore("parallel_tool_calls", "reasoning_effort", "verbosity", "modalities", "prediction"),
+    *_refuse("This model writes text only.", "audio", "web_search_options"),
+    *_refuse("Use `tools`.", "functions", "function_call"),
+)
+
+_COMPLETIONS = (
+    _own("prompt", either(text(4_000_000), array(1, text(4_000_000))), "One text."),
+    _own("max_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."),
+    _pass("logprobs", integer(0, MAX_TOP_LOGPROBS)),
+    _pass("echo", boolean()),
+    *_ignore("best_of"),
+    *_refuse("It needs a model trained for it.", "suffix"),
+)
+
+
+def _table(*rows: Parameter) -> dict[str, Parameter]:
+    table = {row.name: row for row in rows}
+    if len(table) != len(rows):
+        raise ValueError("a parameter stands twice in the policy table")
+    return table
+
+
+TABLES: dict[Endpoint, dict[str, Parameter]] = {
+    Endpoint.CHAT: _table(*_COMMON, *_CHAT),
+    Endpoint.COMPLETIONS: _table(*_COMMON, *_COMPLETIONS),
+}

@@ -1,0 +1,51 @@
+"""A reply under way: the engine's answer together with everything that must be let go when it ends."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from gateway.domain import Prompt
+from gateway.sessions import Recall
+from gateway.settlement import Settlement
+from gateway.upstream import Answer, StreamedAnswer, WholeAnswer
+
+
+class Reply:
+    """Owns the answer, its place, its permit and its session from the moment it is made."""
+
+    def __init__(
+        self, answer: Answer, prompt: Prompt, recall: Recall, settlement: Settlement, owned: AsyncExitStack
+    ) -> None:
+        self._answer = answer
+        self._prompt = prompt
+        self._recall = recall
+        self._settlement = settlement
+        self._owned = owned
+        settlement.first_token()
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body of a non-streamed reply, None for a stream."""
+        return self._answer.body if isinstance(self._answer, WholeAnswer) else None
+
+    async def read(self) -> bytes:
+        """Return a stream's next events, `b""` after the last. Raises EngineFailure for an answer cut short."""
+        return await self._answer.read() if isinstance(self._answer, StreamedAnswer) else b""
+
+    async def acknowledge(self) -> None:
+        """Append question and answer to the session, if there is one.
+
+        To be awaited before the client is told that the answer is complete. Raises StoreDown if it is not kept.
+        """
+        answer = self._answer
+        await self._recall.append(self._prompt.new_messages, answer.text, answer.finish_reason)
+
+    async def finish(self) -> None:
+        """After the last byte for the client: let the engine's connection be used again."""
+        if isinstance(self._answer, StreamedAnswer):
+            await self._answer.finish()
+
+    async def aclose(self) -> None:
+        """Note the usage and let everything go. Any number of times; only the session's release touches Redis."""
+        self._settlement.usage = self._answer.usage
+        await self._owned.aclose()

@@ -1,0 +1,71 @@
+"""uvicorn, and what a signal does: unready first, then the running requests to their end, then out."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from config import Settings
+from config.schema import AuthMode
+from gateway.app import create_app
+from gateway.lifespan import Rooms
+from gateway.telemetry.logging import configure_logging, get_logger
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server, whose first signal also takes the gateway out of readiness."""
+
+    def __init__(self, config: uvicorn.Config, rooms: Rooms) -> None:
+        super().__init__(config)
+        self._rooms = rooms
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Record the signal, as uvicorn does, and stop being ready."""
+        self._rooms.draining = True
+        super().handle_exit(sig, frame)
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. Requests under way get server.drain_seconds to end."""
+    configure_logging(settings.telemetry)
+    logger = get_logger()
+    if settings.auth.mode is AuthMode.OFF:
+        logger.warning("authentication_is_off", effect="anyone who reaches this address is an admin")
+    app = create_app(settings)
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    logger.info("gateway_listening", host=host, port=port)
+    server = GatewayServer(_uvicorn_config(app, settings), app.state.rooms)
+    # uvicorn raises SIGINT again after a clean shutdown; for the caller that is a success.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((settings.server.host, settings.server.port))
+    listener.listen(2048)
+    return listener
+
+
+def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
+    server = settings.server
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=server.keep_alive_seconds,
+        timeout_graceful_shutdown=int(server.drain_seconds),
+    )

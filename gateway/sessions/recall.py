@@ -1,0 +1,124 @@
+"""Recall: the history before the question, and the promise that nobody else writes until the answer is appended."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from config import SessionsSettings
+from gateway.domain import Asked, Caller, Endpoint, History, JsonObject, SessionId
+from gateway.errors import InvalidRequest, SessionBusy, StoreDown
+from gateway.sessions.records import stored_message
+from gateway.sessions.store import Leased, SessionStore
+from gateway.telemetry.logging import get_logger
+
+_RETRY_WAIT_SECONDS = 0.05
+
+
+class Recall:
+    """One request's hold on its session; without a session it holds nothing and does nothing."""
+
+    def __init__(self, store: SessionStore, caller: Caller, leased: Leased | None) -> None:
+        self._store = store
+        self._caller = caller
+        self._leased = leased
+        self.open = leased is not None
+
+    @property
+    def session_id(self) -> SessionId | None:
+        """The session's id, None without one."""
+        return self._leased.record.id if self._leased else None
+
+    @property
+    def history(self) -> History:
+        """What was said before, the session's system prompt first."""
+        if self._leased is None:
+            return History()
+        system = self._leased.record.system
+        first: tuple[JsonObject, ...] = ({"role": "system", "content": system},) if system else ()
+        said = ({"role": item["role"], "content": item["content"]} for item in self._leased.messages)
+        return History(self._leased.record.id, (*first, *said))
+
+    async def append(self, asked: Sequence[JsonObject], answer: str, finish_reason: str | None) -> None:
+        """Append question and answer and give the session back, all in one step.
+
+        Raises StoreDown if that cannot be done, also where the lease was lost: the caller must not say that it was.
+        """
+        if self._leased is None or not self.open:
+            return
+        now = int(time.time())
+        messages = [stored_message(item["role"], item["content"], now, None) for item in asked]
+        messages.append(stored_message("assistant", answer, now, finish_reason))
+        if not await self._store.append(self._caller, self._leased, messages):
+            self.open = False
+            raise StoreDown("The session was taken over or deleted meanwhile; this answer was not saved.")
+        self.open = False
+
+    def release(self) -> None:
+        """Give the session back with nothing appended. Never waits."""
+        if self._leased is not None and self.open:
+            self.open = False
+            self._store.release(self._caller, self._leased)
+
+    async def keep_renewed(self, every_seconds: float) -> None:
+        """Renew the lease until cancelled; a round that fails is tried again at the next."""
+        while self._leased is not None and self.open:
+            await asyncio.sleep(every_seconds)
+            try:
+                await self._store.renew(self._caller, self._leased)
+            except StoreDown:
+                get_logger().warning("session_lease_not_renewed", session_id=self.session_id)
+
+
+class SessionRoom:
+    """Finds the session a request is about."""
+
+    def __init__(self, store: SessionStore, settings: SessionsSettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    @asynccontextmanager
+    async def recall(self, caller: Caller, asked: Asked) -> AsyncIterator[Recall]:
+        """Hold the asked session until exit. Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown."""
+        if asked.session_id is None or asked.endpoint is not Endpoint.CHAT:
+            yield Recall(self._store, caller, None)
+            return
+        recall = Recall(self._store, caller, await self._lease(caller, SessionId(asked.session_id)))
+        renewing = asyncio.create_task(recall.keep_renewed(self._settings.lease_seconds / 3))
+        try:
+            self._check_room(recall, asked)
+            yield recall
+        finally:
+            renewing.cancel()
+            recall.release()
+
+    async def _lease(self, caller: Caller, session_id: SessionId) -> Leased:
+        deadline = time.monotonic() + self._settings.busy_wait_seconds
+        token = secrets.token_hex(16)
+        while True:
+            reply = await self._store.lease(caller, session_id, token)
+            if isinstance(reply, Leased):
+                return reply
+            if time.monotonic() >= deadline:
+                raise SessionBusy("Another message to this session is being answered.", retry_after_ms=1000)
+            await asyncio.sleep(_RETRY_WAIT_SECONDS)
+
+    def _check_room(self, recall: Recall, asked: Asked) -> None:
+        leased = recall._leased  # noqa: SLF001 - the room that made it
+        if leased is None:
+            return
+        new = asked.body["messages"]
+        if leased.record.message_count + len(new) + 1 > self._settings.max_messages:
+            raise InvalidRequest(
+                f"The session may hold at most {self._settings.max_messages} messages.",
+                param="messages",
+                code="session_full",
+            )
+        size = leased.record.bytes + sum(len(item["content"].encode()) for item in new)
+        if size > self._settings.max_bytes:
+            raise InvalidRequest(
+                f"The session may hold at most {self._settings.max_bytes} bytes.", param="messages", code="session_full"
+            )

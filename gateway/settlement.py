@@ -1,0 +1,142 @@
+"""What is written down when a request ends: metrics and one log line, exactly once, however it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.domain import Asked, Caller, Clock, Headers, Outcome, Replica, RequestId, Usage
+from gateway.errors import EngineFailure, EngineTimedOut, GatewayError
+from gateway.telemetry.logging import Logger
+from gateway.telemetry.metrics import Metrics
+
+_STATUS_CLIENT_GONE = 499
+"""nginx's number for a request whose client left before a status was sent; for the log and metrics only."""
+
+
+@dataclass(slots=True)
+class Settlement:
+    """The account of one request, opened at its first byte and closed once after its last.
+
+    The rooms fill in what they learn; nobody but `close()` reports it. It holds no resource: places, permits and
+    engine connections are released by the exit stack that owns them.
+    """
+
+    request_id: RequestId
+    method: str
+    path: str
+    started: float
+    metrics: Metrics
+    logger: Logger
+    clock: Clock
+    route: str = "other"
+    client_request_id: str | None = None
+    caller: Caller | None = None
+    model: str = "unknown"
+    replica: str | None = None
+    session_id: str | None = None
+    stream: bool = False
+    sent: bool = False
+    status: int = 0
+    outcome: Outcome = Outcome.OK
+    error_code: str | None = None
+    attempts: int = 0
+    usage: Usage | None = None
+    first_token_seconds: float | None = None
+    headers: Headers = field(default_factory=list)
+    closed: bool = False
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Since the request's head."""
+        return self.clock() - self.started
+
+    def asked(self, asked: Asked) -> None:
+        """Note what the request is about; from here on the model is one that is served."""
+        self.model = asked.model
+        self.stream = asked.stream
+        self.session_id = asked.session_id
+
+    def placed(self, replica: Replica) -> None:
+        """Note the engine that is asked."""
+        self.replica = replica.name
+        self.sent = True
+        self.attempts += 1
+
+    def retried(self, failure: EngineFailure) -> None:
+        """Count a second try and forget the first one's engine."""
+        self.metrics.retries.labels(type(failure).__name__).inc()
+
+    def first_token(self) -> None:
+        """Note that content is here for the first time."""
+        if self.first_token_seconds is None:
+            self.first_token_seconds = self.elapsed_seconds
+            self.metrics.first_token.labels(self.model).observe(self.first_token_seconds)
+
+    def failed(self, error: GatewayError) -> None:
+        """Note the error that the client was, or would have been, told."""
+        self.error_code = error.code
+        if isinstance(error, EngineTimedOut):
+            self.outcome = Outcome.TIMED_OUT
+        elif isinstance(error, EngineFailure):
+            self.outcome = Outcome.UPSTREAM_FAILED
+        elif error.status == 500:
+            self.outcome = Outcome.FAILED
+        else:
+            self.outcome = Outcome.REFUSED
+
+    def client_gone(self, close_seconds: float) -> None:
+        """Note that the client left, and how long it took until nothing of its request was held any more."""
+        self.outcome = Outcome.CLIENT_GONE
+        self.status = self.status or _STATUS_CLIENT_GONE
+        self.metrics.cancel_to_close.labels(self._phase).observe(close_seconds)
+
+    @property
+    def _phase(self) -> str:
+        if self.first_token_seconds is not None:
+            return "answering"
+        return "before_first_token" if self.sent else "queued"
+
+    def close(self) -> None:
+        """Report, the first time; do nothing the second."""
+        if self.closed:
+            return
+        self.closed = True
+        duration_seconds = self.elapsed_seconds
+        tenant = self.caller.tenant if self.caller else "none"
+        self.metrics.request_ended(self.route, tenant, self.model, self.status, self.outcome, duration_seconds)
+        if self.usage is not None:
+            self.metrics.tokens_used(tenant, self.model, self.usage)
+        elif self.sent and self.outcome is not Outcome.REFUSED:
+            self.metrics.unmetered.labels(self.model).inc()
+        self._log(tenant, duration_seconds)
+
+    def _log(self, tenant: str, duration_seconds: float) -> None:
+        quiet = self.path.startswith(("/health", "/metrics")) and self.status < 500
+        write = self.logger.debug if quiet else self.logger.info
+        usage = self.usage
+        write(
+            "request",
+            request_id=self.request_id,
+            client_request_id=self.client_request_id,
+            method=self.method,
+            path=self.path,
+            tenant=tenant,
+            user=self.caller.user if self.caller else None,
+            model=self.model,
+            replica=self.replica,
+            session_id=self.session_id,
+            stream=self.stream,
+            status=self.status,
+            outcome=self.outcome.value,
+            error=self.error_code,
+            attempts=self.attempts,
+            time_to_first_token_seconds=_rounded(self.first_token_seconds),
+            duration_seconds=_rounded(duration_seconds),
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            cached_tokens=usage.cached_tokens if usage else None,
+        )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,88 @@
+"""Every metric of the gateway. Names, labels and units are an interface: dashboards and alerts are built on them.
+
+Labels are bounded: `model` is a model that an engine serves (else `unknown`), `route` is a template, never a path that
+a client made up, `tenant` comes from settings or a key, never from a request's body.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway.domain import Outcome, Usage
+
+_DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_CLOSE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+
+class Metrics:
+    """One registry for one gateway process. Not a module global, so that two apps in one test do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        new = self.registry
+        self.requests = Counter(
+            "gateway_requests", "Requests by route, status class and outcome.",
+            ["route", "tenant", "model", "status", "outcome"], registry=new,
+        )  # fmt: skip
+        self.duration = Histogram(
+            "gateway_request_duration_seconds", "From the request's head to the last byte of the answer.",
+            ["route", "model"], buckets=_DURATION_BUCKETS, registry=new,
+        )  # fmt: skip
+        self.first_token = Histogram(
+            "gateway_time_to_first_token_seconds", "From the request's head to the first content of a stream.",
+            ["model"], buckets=_FIRST_TOKEN_BUCKETS, registry=new,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "gateway_tokens", "Tokens as the engine counted them.", ["tenant", "model", "kind"], registry=new
+        )
+        self.unmetered = Counter(
+            "gateway_unmetered_requests", "Requests sent to an engine of which no usage was ever seen.",
+            ["model"], registry=new,
+        )  # fmt: skip
+        self.in_flight = Gauge("gateway_requests_in_flight", "Requests being served now.", registry=new)
+        self.retries = Counter("gateway_retries", "Second tries at another engine.", ["reason"], registry=new)
+        self.cancel_to_close = Histogram(
+            "gateway_client_gone_to_close_seconds",
+            "From the client's going to the close of the engine's connection.",
+            ["phase"], buckets=_CLOSE_BUCKETS, registry=new,
+        )  # fmt: skip
+        self.replica_ready = Gauge(
+            "gateway_replica_ready", "1 while the engine takes requests.", ["replica"], registry=new
+        )
+        self.replica_in_flight = Gauge(
+            "gateway_replica_in_flight", "Requests this gateway has at the engine.", ["replica"], registry=new
+        )
+        self.queued = Gauge("gateway_queued_requests", "Requests waiting for a place at an engine.", registry=new)
+        self.redis_up = Gauge("gateway_redis_up", "1 while Redis answers.", registry=new)
+        self.redis_failures = Counter("gateway_redis_failures", "Failed round trips to Redis.", ["error"], registry=new)
+        self.degraded = Counter(
+            "gateway_limits_degraded", "Requests that were limited by this process alone.", registry=new
+        )
+
+    def redis_failed(self, error: str) -> None:
+        """Count a failed round trip and show Redis as away."""
+        self.redis_up.set(0)
+        self.redis_failures.labels(error).inc()
+
+    def request_ended(
+        self, route: str, tenant: str, model: str, status: int, outcome: Outcome, duration_seconds: float
+    ) -> None:
+        """Count one request; called exactly once for each."""
+        self.requests.labels(route, tenant, model, f"{status // 100}xx", outcome.value).inc()
+        self.duration.labels(route, model).observe(duration_seconds)
+
+    def tokens_used(self, tenant: str, model: str, usage: Usage) -> None:
+        """Count the tokens of one answer."""
+        self.tokens.labels(tenant, model, "prompt").inc(usage.prompt_tokens)
+        self.tokens.labels(tenant, model, "completion").inc(usage.completion_tokens)
+        if usage.cached_tokens:
+            self.tokens.labels(tenant, model, "cached").inc(usage.cached_tokens)
+
+    def render(self) -> bytes:
+        """Return the text exposition format."""
+        return generate_latest(self.registry)

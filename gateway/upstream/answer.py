@@ -1,0 +1,187 @@
+"""An engine's answer, read up to the point where it is known to be one.
+
+`ask()` returns only when the first content (or the whole body) is here: until then another engine may be asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway.domain import (
+    Endpoint,
+    EngineClient,
+    EngineRequest,
+    Prompt,
+    Replica,
+    RequestId,
+    UpstreamStream,
+    Usage,
+)
+from gateway.errors import EngineBroke, EngineRefused
+from gateway.upstream.refusal import refusal
+from gateway.upstream.splice import ChunkSplicer, usage_of
+from gateway.upstream.sse import EventSplitter
+from gateway.upstream.transcript import Transcript
+
+_MAX_ERROR_BYTES = 65_536
+_ROLE_CHUNK = b'"delta":{"role":"assistant","content":""'
+_ABORTED = b'"finish_reason":"abort"'
+_ID_PREFIXES = {Endpoint.CHAT: "chatcmpl-", Endpoint.COMPLETIONS: "cmpl-"}
+
+
+class WholeAnswer:
+    """A non-streamed answer, complete; it holds no connection."""
+
+    def __init__(self, body: bytes, usage: Usage | None, text: str, finish_reason: str | None) -> None:
+        self.body = body
+        self.usage = usage
+        self.text = text
+        self.finish_reason = finish_reason
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class StreamedAnswer:
+    """A stream whose first content is here. Owns the engine's connection until close()."""
+
+    def __init__(self, stream: UpstreamStream, splicer: ChunkSplicer, keeps_text: bool) -> None:
+        self._stream = stream
+        self._splicer = splicer
+        self._splitter = EventSplitter()
+        self._transcript = Transcript() if keeps_text else None
+        self._held = b""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the engine has counted so far."""
+        return self._splicer.usage
+
+    @property
+    def text(self) -> str:
+        """The first choice's text so far; kept only for sessions."""
+        return self._transcript.text if self._transcript else ""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended; kept only for sessions."""
+        return self._transcript.finish_reason if self._transcript else None
+
+    async def hold_head(self) -> None:
+        """Read until more than the role chunk is here. Raises EngineFailure, EngineRefused for an empty abort."""
+        content = False
+        while not content and not self._splicer.done:
+            payloads = await self._payloads()
+            for payload in payloads:
+                if _ABORTED in payload and not content:
+                    raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
+                content = content or _ROLE_CHUNK not in payload
+            self._held += self._events(payloads)
+
+    async def read(self) -> bytes:
+        """Return the next events, ready to send; `b""` when the engine has said that it is done.
+
+        Raises EngineFailure where the stream ends before that. The end marker is the caller's to send.
+        """
+        if self._held:
+            held, self._held = self._held, b""
+            return held
+        while not self._splicer.done:
+            events = self._events(await self._payloads())
+            if events:
+                return events
+        return b""
+
+    async def finish(self) -> None:
+        """Take in the end of the body, so that close() gives the connection back instead of cutting it."""
+        if not await self._stream.read():
+            self._stream.close()
+
+    def close(self) -> None:
+        """Let the engine's connection go: to its pool after the last byte, else closed at once."""
+        self._stream.close()
+
+    async def _payloads(self) -> list[bytes]:
+        data = await self._stream.read()
+        if not data:
+            raise EngineBroke("The engine's answer was cut short.")
+        return self._splitter.feed(data)
+
+    def _events(self, payloads: list[bytes]) -> bytes:
+        events = []
+        for payload in payloads:
+            for_client = self._splicer.splice(payload)
+            if for_client:
+                events.append(b"data: " + for_client + b"\n\n")
+                if self._transcript is not None:
+                    self._transcript.add(for_client)
+        return b"".join(events)
+
+
+Answer = WholeAnswer | StreamedAnswer
+
+
+async def ask(
+    client: EngineClient,
+    replica: Replica,
+    prompt: Prompt,
+    request_id: RequestId,
+    keeps_text: bool,
+    max_answer_bytes: int,
+) -> Answer:
+    """Send `prompt` to `replica` and return its answer, whose owner is the caller.
+
+    Raises EngineFailure (see its `again`), or the engine's refusal as one of ours. Nothing stays open after a raise
+    or a cancellation.
+    """
+    stream = await client.open(replica, _request(prompt, request_id))
+    try:
+        if stream.status != 200:
+            raise refusal(stream.status, await _read_all(stream, _MAX_ERROR_BYTES))
+        public_id = _ID_PREFIXES[prompt.endpoint] + request_id.removeprefix("req_")
+        if not prompt.stream:
+            whole = _whole(await _read_all(stream, max_answer_bytes), public_id, prompt.model)
+            stream.close()
+            return whole
+        answer = StreamedAnswer(stream, ChunkSplicer(public_id, prompt.model, prompt.wants_usage), keeps_text)
+        await answer.hold_head()
+        return answer
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _request(prompt: Prompt, request_id: RequestId) -> EngineRequest:
+    headers = (
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream" if prompt.stream else "application/json"),
+        ("x-request-id", request_id),
+    )
+    return EngineRequest("POST", prompt.endpoint.value, prompt.body, headers)
+
+
+async def _read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
+    parts = []
+    size = 0
+    while part := await stream.read():
+        size += len(part)
+        if size > limit_bytes:
+            raise EngineBroke("The engine's answer is too large.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _whole(body: bytes, public_id: str, model: str) -> WholeAnswer:
+    try:
+        answer: Any = orjson.loads(body)
+        choices = answer["choices"]
+        first = choices[0]
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+        raise EngineBroke("The engine's answer has an unknown shape.") from None
+    text = first.get("text") or (first.get("message") or {}).get("content") or ""
+    if first.get("finish_reason") == "abort" and not text:
+        raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
+    answer |= {"id": public_id, "model": model}
+    return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), text, first.get("finish_reason"))

@@ -1,0 +1,91 @@
+"""The engine client: implements `gateway.domain.EngineClient` over TCP and unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.domain import EngineRequest, Replica, UpstreamStream
+from gateway.errors import EngineUnreachable
+from gateway.upstream.connection import EngineConnection
+from gateway.upstream.exchange import Deadlines, Exchange
+from gateway.upstream.pool import Pool
+from gateway.upstream.request_head import request_head
+
+
+class EngineConnections:
+    """Keeps connections to engines and sends requests over them. One event loop; `aclose()` when done."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_seconds: float = 2.0,
+        headers_timeout_seconds: float = 600.0,
+        idle_timeout_seconds: float = 120.0,
+        total_timeout_seconds: float = 3600.0,
+        keep_alive_seconds: float = 4.0,
+    ) -> None:
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._deadlines = Deadlines(headers_timeout_seconds, idle_timeout_seconds, total_timeout_seconds)
+        self._pool = Pool(keep_alive_seconds)
+        self._closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """Sockets to engines, idle and busy."""
+        return self._pool.open_connections
+
+    @property
+    def idle_connections(self) -> int:
+        """Sockets that wait for a request."""
+        return self._pool.idle_connections
+
+    async def open(self, replica: Replica, request: EngineRequest) -> UpstreamStream:
+        """Send `request` and return the answer once its status and headers are here. Raises errors.EngineFailure.
+
+        The answer is the caller's to close. Cancelling closes the socket. ValueError: `request` is not sendable.
+        """
+        head = request_head(replica, request)
+        kept = self._pool.take(replica)
+        if kept is not None:
+            try:
+                return await self._ask(kept, head, request.body)
+            except EngineUnreachable:
+                # A kept connection closed without a byte of an answer was most likely closed before it had the
+                # request: the engine's keep-alive ran out, or it was restarted. A fresh one decides.
+                pass
+        return await self._ask(await self._connect(replica), head, request.body)
+
+    async def _ask(self, connection: EngineConnection, head: bytes, body: bytes) -> Exchange:
+        exchange = Exchange(connection, self._deadlines, self._pool.put)
+        try:
+            await exchange.ask(head, body)
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
+
+    async def _connect(self, replica: Replica) -> EngineConnection:
+        if self._closed:
+            raise EngineUnreachable("The gateway is shutting down.")
+        loop = asyncio.get_running_loop()
+        connection = EngineConnection(replica, self._pool.lost)
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                if replica.unix_socket is not None:
+                    await loop.create_unix_connection(lambda: connection, replica.unix_socket)
+                else:
+                    # Both asyncio and uvloop set TCP_NODELAY by themselves.
+                    await loop.create_connection(lambda: connection, replica.host, replica.port)
+        except OSError as exc:  # TimeoutError and name resolution's errors are kinds of it.
+            raise EngineUnreachable("The engine cannot be reached.") from exc
+        self._pool.add(connection)
+        return connection
+
+    def forget(self, replica: Replica) -> None:
+        """Close the idle connections to a replica that has left the fleet."""
+        self._pool.forget(replica)
+
+    async def aclose(self) -> None:
+        """Close every connection, busy ones too; their readers get errors.EngineFailure."""
+        self._closed = True
+        await self._pool.aclose()

@@ -1,0 +1,113 @@
+"""Rewrite the chunks of a stream at byte level: our id and model in, the usage of each chunk out.
+
+All chunks of one answer begin with the same bytes (id, object, created, model) and, with continuous usage, end with
+`,"usage":{…}}`. Both are cut by position; JSON is parsed only where the shape differs, so a chunk costs a few
+microseconds. A `"` inside a JSON text is escaped, so the marker cannot occur within one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway.domain import Usage
+from gateway.errors import EngineBroke
+from gateway.upstream.refusal import refusal_in_stream
+
+DONE = b"[DONE]"
+_CHOICES = b'"choices":'
+_USAGE = b',"usage":'
+_MEMBERS = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices")
+
+
+class ChunkSplicer:
+    """The chunks of one stream, in order. Not shared between streams."""
+
+    __slots__ = ("_model", "_new_prefix", "_old_prefix", "_public_id", "_usage_tail", "_wants_usage", "done")
+
+    def __init__(self, public_id: str, model: str, wants_usage: bool) -> None:
+        self._public_id = public_id
+        self._model = model
+        self._wants_usage = wants_usage
+        self._old_prefix = b""
+        self._new_prefix = b""
+        self._usage_tail: bytes = b""
+        self.done = False
+
+    @property
+    def usage(self) -> Usage | None:
+        """The latest cumulative usage, None if the engine has sent none."""
+        return usage_of(orjson.loads(self._usage_tail)) if self._usage_tail else None
+
+    def splice(self, payload: bytes) -> bytes:
+        """Return the payload for the client, `b""` for one that it does not get. Raises EngineFailure."""
+        if self._old_prefix and payload.startswith(self._old_prefix):
+            return self._by_position(payload)
+        if payload == DONE:
+            self.done = True
+            return b""
+        return self._by_json(payload)
+
+    def _by_position(self, payload: bytes) -> bytes:
+        start = len(self._old_prefix)
+        cut = payload.rfind(_USAGE, start)
+        if cut < 0:
+            return self._new_prefix + payload[start:]
+        tail = payload[cut + len(_USAGE) : -1]
+        if tail[-1:] != b"}" or tail[:1] != b"{":
+            return self._by_json(payload)
+        self._usage_tail = tail
+        if payload.startswith(b"[]", start):
+            return self._new_prefix + payload[start:] if self._wants_usage else b""
+        return self._new_prefix + payload[start:cut] + b"}"
+
+    def _by_json(self, payload: bytes) -> bytes:
+        chunk = self._parsed(payload)
+        self._learn_prefix(payload)
+        usage = chunk.get("usage")
+        if usage is not None:
+            self._usage_tail = orjson.dumps(usage)
+        if not chunk["choices"]:
+            return self._renamed(chunk, ("usage",)) if self._wants_usage else b""
+        return self._renamed(chunk, ())
+
+    def _parsed(self, payload: bytes) -> dict[str, Any]:
+        try:
+            chunk = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            raise EngineBroke("The engine sent a chunk that is not JSON.") from None
+        if isinstance(chunk, dict) and chunk.get("error"):
+            raise refusal_in_stream(payload)
+        if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+            raise EngineBroke("The engine sent a chunk of an unknown shape.")
+        return chunk
+
+    def _learn_prefix(self, payload: bytes) -> None:
+        at = payload.find(_CHOICES)
+        try:
+            members = orjson.loads(payload[:at].rstrip(b",") + b"}")
+        except orjson.JSONDecodeError:
+            return
+        # Only a head of these plain members can be exchanged; with anything else each chunk goes through JSON.
+        if list(members) == ["id", "object", "created", "model"]:
+            self._old_prefix = payload[: at + len(_CHOICES)]
+            members |= {"id": self._public_id, "model": self._model}
+            self._new_prefix = orjson.dumps(members)[:-1] + b"," + _CHOICES
+
+    def _renamed(self, chunk: dict[str, Any], further: tuple[str, ...]) -> bytes:
+        """Return the chunk with our id and model, and without what vLLM adds to OpenAI's members."""
+        kept = {name: chunk[name] for name in (*_MEMBERS, *further) if name in chunk}
+        return orjson.dumps(kept | {"id": self._public_id, "model": self._model})
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """Return vLLM's usage object as a value, None for anything else."""
+    if not isinstance(usage, dict):
+        return None
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        completion_tokens=int(usage.get("completion_tokens") or 0),
+        cached_tokens=int(details.get("cached_tokens") or 0),
+    )

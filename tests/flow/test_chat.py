@@ -1,0 +1,156 @@
+"""Chat completions through the whole gateway, in front of a scripted engine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.fakes.gateway import GatewayProcess
+from tests.fakes.process import EngineProcess
+from tests.flow.chat import PATH, body, content, payloads, post
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_unary_answer_is_the_engines_with_our_id(gateway: GatewayProcess) -> None:
+    response = await post(gateway.client)
+    answer = response.json()
+    assert response.status_code == 200
+    assert answer["choices"][0]["message"]["content"] == "You said: one two three"
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
+    assert answer["id"] == "chatcmpl-" + response.headers["x-request-id"].removeprefix("req_")
+
+
+async def test_a_stream_has_the_same_words_and_exactly_one_end(gateway: GatewayProcess) -> None:
+    response = await post(gateway.client, stream=True)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert content(response.text) == "You said: one two three"
+    assert payloads(response.text).count("[DONE]") == 1
+    assert payloads(response.text)[-1] == "[DONE]"
+
+
+async def test_usage_is_shown_only_to_clients_that_ask_and_only_at_the_end(gateway: GatewayProcess) -> None:
+    silent = payloads((await post(gateway.client, stream=True)).text)
+    asked = payloads((await post(gateway.client, stream=True, stream_options={"include_usage": True})).text)
+    assert not any('"usage"' in payload for payload in silent)
+    assert ['"usage"' in payload for payload in asked] == [False] * (len(asked) - 2) + [True, False]
+    assert json.loads(asked[-2])["choices"] == []
+
+
+async def test_the_engine_is_always_asked_for_usage_and_never_sees_the_credential(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    await post(gateway.client, stream=True)
+    seen = (await engine.stats())["requests"][-1]
+    assert json.loads(seen["body"])["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    assert "authorization" not in {name.lower() for name in seen["headers"]}
+    assert gateway.key not in json.dumps(seen)
+
+
+async def test_every_response_has_our_request_id_and_the_times_whatever_the_client_sends(
+    gateway: GatewayProcess,
+) -> None:
+    ids = set()
+    for _ in range(3):
+        response = await gateway.client.post(PATH, json=body(), headers={"X-Request-Id": "constant"})
+        ids.add(response.headers["x-request-id"])
+        assert response.headers["x-client-request-id"] == "constant"
+        assert float(response.headers["x-process-time"]) > 0
+        assert response.headers["openai-processing-ms"].isdigit()
+    assert len(ids) == 3
+    assert all(request_id.startswith("req_") for request_id in ids)
+
+
+async def test_one_log_line_tells_the_whole_request(gateway: GatewayProcess) -> None:
+    response = await post(gateway.client, stream=True)
+    line = await gateway.request_line(response.headers["x-request-id"])
+    expected = {"tenant": "local", "model": "fake", "status": 200, "outcome": "ok", "stream": True, "attempts": 1}
+    assert {name: line[name] for name in expected} == expected
+    assert line["prompt_tokens"] > 0
+    assert line["completion_tokens"] == 5
+    assert 0 < line["time_to_first_token_seconds"] <= line["duration_seconds"]
+    assert "one two three" not in json.dumps(gateway.log)
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"temperature": "hot"}, "temperature"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"n": 100}, "n"),
+        ({"chat_template": "{{ x }}"}, "chat_template"),
+        ({"no_such_field": 1}, "no_such_field"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"model": ""}, "model"),
+    ],
+)
+async def test_a_bad_field_is_a_400_that_names_it_and_the_engine_never_sees_it(
+    gateway: GatewayProcess, engine: EngineProcess, change: dict[str, object], param: str
+) -> None:
+    response = await gateway.client.post(PATH, json={**body(), **change})
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert response.headers["x-should-retry"] == "false"
+    assert (await engine.stats())["requests"] == []
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"model": NaN}', b"\xff\xfe", b"[" * 5000])
+async def test_a_body_that_is_no_json_object_is_a_400(gateway: GatewayProcess, raw: bytes) -> None:
+    response = await gateway.client.post(PATH, content=raw, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid_json"
+
+
+async def test_an_unknown_model_is_a_404_with_openais_code(gateway: GatewayProcess) -> None:
+    response = await post(gateway.client, model="gpt-5")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+async def test_no_credential_and_a_wrong_one_are_401_before_the_body_is_read(gateway: GatewayProcess) -> None:
+    for header in ({"authorization": ""}, {"authorization": "Bearer gg_wrong"}, {"authorization": "Basic eA=="}):
+        response = await gateway.client.post(PATH, content=b"not json at all", headers=header)
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "invalid_api_key"
+        assert response.headers["x-request-id"].startswith("req_")
+
+
+async def test_a_body_over_the_cap_is_413_and_one_of_another_type_415(gateway: GatewayProcess) -> None:
+    large = await gateway.client.post(PATH, json=body("x" * 11_000_000))
+    form = await gateway.client.post(PATH, data={"model": "fake"})
+    assert (large.status_code, form.status_code) == (413, 415)
+    assert large.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_chunked_body_over_the_cap_is_413_too(gateway: GatewayProcess) -> None:
+    async def pour() -> object:
+        for _ in range(200):
+            yield b"x" * 65_536
+
+    response = await gateway.client.post(PATH, content=pour(), headers={"content-type": "application/json"})  # type: ignore[arg-type]
+    assert response.status_code == 413
+
+
+async def test_completions_work_as_chat_does(gateway: GatewayProcess) -> None:
+    asked = {"model": "fake", "prompt": "one two", "max_tokens": 3}
+    whole = await gateway.client.post("/v1/completions", json=asked)
+    streamed = await gateway.client.post("/v1/completions", json={**asked, "stream": True})
+    assert whole.status_code == 200
+    assert whole.json()["id"].startswith("cmpl-")
+    assert payloads(streamed.text)[-1] == "[DONE]"
+
+
+async def test_an_engines_refusal_of_a_long_prompt_gets_openais_code(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    message = "This model's maximum context length is 4096 tokens. However, your prompt contains 5000 input tokens."
+    error = {"error": {"message": message, "type": "BadRequestError", "param": "input_tokens", "code": 400}}
+    await engine.script("error_400", body=error)
+    response = await post(gateway.client)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "context_length_exceeded"
