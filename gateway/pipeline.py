@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 
 from config import Settings
 from gateway.domain import Call, EngineClient, Prompt
-from gateway.errors import EngineFailure
+from gateway.errors import EngineFailure, EngineUnreachable
 from gateway.prompt import Policy, compose, parse
 from gateway.quota import Limiter
 from gateway.reply import Reply
@@ -69,7 +69,7 @@ class Pipeline:
             except EngineFailure as failure:
                 place.release()
                 tried.add(place.replica.name)
-                if failure.again:
+                if isinstance(failure, EngineUnreachable):
                     self._fleet.mark_sick(place.member, failure.message)
                 if not failure.again or len(tried) >= self._settings.routing.max_attempts or not self._spare(tried):
                     raise

@@ -84,8 +84,9 @@ class Fleet:
         return Place(await self._wait(model, frozenset(avoiding)), self)
 
     def mark_sick(self, member: Member, reason: str) -> None:
-        """Take an engine out of the choice until the watcher finds it healthy again."""
+        """Take an engine out of the choice until the watcher finds it healthy again, and have it look at once."""
         member.last_error = reason
+        member.doubted.set()
         if member.state is State.READY:
             self.set_state(member, State.SICK)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.domain import Replica
@@ -27,3 +28,5 @@ class Member:
     engine_version: str | None = None
     in_flight: int = 0
     last_error: str | None = None
+    doubted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by a request that found it gone, so that the watcher looks at once and not at its next poll."""

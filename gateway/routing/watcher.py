@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -50,7 +50,10 @@ class FleetWatcher:
 
     async def _watch(self, member: Member, client: httpx.AsyncClient) -> None:
         while True:
-            await asyncio.sleep(self._poll_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await member.doubted.wait()
+            member.doubted.clear()
             await self._poll(member, client)
 
     async def _poll(self, member: Member, client: httpx.AsyncClient) -> None:

@@ -19,7 +19,7 @@ from gateway.domain import (
     UpstreamStream,
     Usage,
 )
-from gateway.errors import EngineBroke, EngineRefused
+from gateway.errors import EngineBroke, EngineRefused, GatewayError
 from gateway.upstream.refusal import refusal
 from gateway.upstream.splice import ChunkSplicer, usage_of
 from gateway.upstream.sse import EventSplitter
@@ -53,6 +53,7 @@ class StreamedAnswer:
         self._splitter = EventSplitter()
         self._transcript = Transcript() if keeps_text else None
         self._held = b""
+        self._failure: GatewayError | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -79,6 +80,9 @@ class StreamedAnswer:
                     raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
                 content = content or _ROLE_CHUNK not in payload
             self._held += self._events(payloads)
+            if self._failure is not None:
+                # Nothing has been forwarded, so this is still a failure that another engine may make good.
+                raise self._failure
 
     async def read(self) -> bytes:
         """Return the next events, ready to send; `b""` when the engine has said that it is done.
@@ -89,6 +93,8 @@ class StreamedAnswer:
             held, self._held = self._held, b""
             return held
         while not self._splicer.done:
+            if self._failure is not None:
+                raise self._failure
             events = self._events(await self._payloads())
             if events:
                 return events
@@ -110,9 +116,14 @@ class StreamedAnswer:
         return self._splitter.feed(data)
 
     def _events(self, payloads: list[bytes]) -> bytes:
+        """Return the events up to the first that reports a failure, which is kept for after them."""
         events = []
         for payload in payloads:
-            for_client = self._splicer.splice(payload)
+            try:
+                for_client = self._splicer.splice(payload)
+            except GatewayError as error:
+                self._failure = error
+                break
             if for_client:
                 events.append(b"data: " + for_client + b"\n\n")
                 if self._transcript is not None:
