@@ -89,10 +89,11 @@ async def refuse_503(play: Play) -> None:
 
 
 async def error_400(play: Play) -> None:
-    """Answer `status` (400) with the JSON `body`."""
+    """Answer `status` (400) with the JSON `body`; take the next request after `seconds` (0)."""
     default = vllm.error(400, "Scripted.", "BadRequestError")
     status = int(play.number("status", 400))
     await play.wire.write(vllm.json_response(status, play.parameters.get("body", default)))
+    await asyncio.sleep(play.number("seconds", 0))
 
 
 async def slow_headers(play: Play) -> None:
