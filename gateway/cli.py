@@ -72,6 +72,8 @@ def _gateway(options: argparse.Namespace) -> int:
     if options.verbose:
         options.set.append("telemetry.log_level=debug")
     settings = read_checked_settings(options)
+    if not settings.redis.url.get_secret_value():
+        raise SettingsError(["redis.url: must be set for a gateway alone; `gemma-gateway serve` brings its own Redis"])
     # The server brings the whole web stack, which no other command needs and `serve` only runs as a child.
     run = cast(Callable[[Settings], int], importlib.import_module("gateway.server").run)
     return run(settings)

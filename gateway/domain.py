@@ -134,7 +134,10 @@ class UpstreamStream(Protocol):
     """Names in lower case."""
 
     async def read(self) -> bytes:
-        """Return the next bytes of the body, `b""` at its end. Raises errors.EngineFailure. One reader at a time."""
+        """Return the next bytes of the body, `b""` at its end. Raises errors.EngineFailure. One reader at a time.
+
+        Cancelling it closes the answer: who only waits for a while takes asyncio.wait, not wait_for.
+        """
 
     def close(self) -> None:
         """Let go, at once and any number of times.
@@ -148,7 +151,10 @@ class EngineClient(Protocol):
     """The one seam to the engines."""
 
     async def open(self, replica: Replica, request: EngineRequest) -> UpstreamStream:
-        """Send `request` and return the answer once its status and headers are here. Raises errors.EngineFailure."""
+        """Send `request` and return the answer once its status and headers are here. Raises errors.EngineFailure.
+
+        Any status is an answer. Cancelling it closes the socket.
+        """
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -31,7 +31,7 @@ openai-python `_base_client.py`.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gateway.domain import Headers, JsonObject
 
@@ -64,7 +64,7 @@ class GatewayError(Exception):
         if not self.retryable:
             return [*self.headers, (b"x-should-retry", b"false")]
         if self.retry_after_ms is None:
-            return self.headers
+            return [*self.headers]
         wait_ms = max(1, self.retry_after_ms)
         if wait_ms > _LONGEST_RETRY_HINT_MS:
             return [*self.headers, (b"x-should-retry", b"false"), *_retry_after(_LONGEST_RETRY_HINT_MS)]
@@ -257,8 +257,3 @@ class EngineTimedOut(EngineFailure):
 
     status = 504
     code = "engine_timeout"
-
-
-def envelope_of(message: str, error_type: str, code: str | None, param: Any = None) -> JsonObject:
-    """Return an envelope for an error that has no class of its own (one that an engine reported)."""
-    return {"error": {"message": message, "type": error_type, "param": param, "code": code}}

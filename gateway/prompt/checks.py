@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.domain import JsonObject
+
+
+_TOKEN_ID = "[0-9]{1,9}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ def number(low: float, high: float) -> Check:
     """A finite number within bounds."""
 
     def problem(value: Any) -> str | None:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if fits and math.isfinite(value) and low <= value <= high else f"a number from {low} to {high}"
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        return None if fits else f"a number from {low} to {high}"
 
     return Check(problem, {"type": "number", "minimum": low, "maximum": high})
 
@@ -57,6 +60,33 @@ def one_of(*words: str) -> Check:
     """One of a few words."""
     wanted = "one of " + ", ".join(f"'{word}'" for word in words)
     return Check(lambda value: None if value in words else wanted, {"type": "string", "enum": list(words)})
+
+
+def identifier(max_characters: int) -> Check:
+    """A name that is safe wherever it is written: in a header, a log, a Redis key."""
+    pattern = f"[A-Za-z0-9_-]{{1,{max_characters}}}"
+    wanted = f"an id of at most {max_characters} of the characters A-Z, a-z, 0-9, '_' and '-'"
+
+    def problem(value: Any) -> str | None:
+        return None if isinstance(value, str) and re.fullmatch(pattern, value) else wanted
+
+    return Check(problem, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def biases(max_entries: int) -> Check:
+    """An object of token ids, each with a number from -100 to 100."""
+    bias = number(-100, 100)
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, dict) and len(value) <= max_entries
+        if fits:
+            fits = all(re.fullmatch(_TOKEN_ID, key) and bias.problem(entry) is None for key, entry in value.items())
+        return None if fits else f"an object of at most {max_entries} token ids, each with {bias.problem(None)}"
+
+    names = {"propertyNames": {"pattern": f"^{_TOKEN_ID}$"}}
+    return Check(
+        problem, {"type": "object", "maxProperties": max_entries, **names, "additionalProperties": bias.schema}
+    )
 
 
 def mapping(max_entries: int) -> Check:

@@ -31,7 +31,7 @@ def _checked(message: Any, where: str) -> JsonObject:
     if filled is not None:
         raise InvalidRequest(f"'{where}.{filled}' is not supported.", param=f"{where}.{filled}")
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         wanted = ", ".join(sorted(ROLES))
         raise InvalidRequest(f"'{where}.role' must be one of {wanted}.", param=f"{where}.role")
     return {
@@ -40,16 +40,16 @@ def _checked(message: Any, where: str) -> JsonObject:
     }
 
 
-def _content(value: Any, where: str) -> str:
+def _content(value: Any, where: str) -> str | list[JsonObject]:
+    """Return a text or its parts as they came: how parts are joined is the chat template's to say."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:
         raise InvalidRequest(f"'{where}' must be a text or a list of text parts.", param=where)
-    return "".join(_part(part, f"{where}[{index}]") for index, part in enumerate(value))
+    return [_part(part, f"{where}[{index}]") for index, part in enumerate(value)]
 
 
-def _part(part: Any, where: str) -> str:
+def _part(part: Any, where: str) -> JsonObject:
     if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
         raise InvalidRequest(f"'{where}' must be a part of type 'text'.", param=where)
-    text: str = part["text"]
-    return text
+    return {"type": "text", "text": part["text"]}

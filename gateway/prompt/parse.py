@@ -11,7 +11,7 @@ from config import PromptSettings
 from gateway.domain import Asked, Call, Endpoint, JsonObject
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.prompt.messages import checked_messages
-from gateway.prompt.policy import TABLES, Action, Parameter
+from gateway.prompt.policy import SESSION_ID, TABLES, Action, Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def parse(call: Call, policy: Policy) -> Asked:
         body=body,
         stream=stream,
         wants_usage=_wants_usage(own, stream),
-        session_id=call.session_id or own.get("session_id"),
+        session_id=_session_id(call, own),
     )
 
 
@@ -134,4 +134,20 @@ def _wants_usage(own: JsonObject, stream: bool) -> bool:
         return False
     if not stream:
         raise InvalidRequest("'stream_options' is only allowed with 'stream'.", param="stream_options")
-    return bool(options.get("include_usage", False))
+    include = options.get("include_usage")
+    if include is not None and not isinstance(include, bool):
+        name = "stream_options.include_usage"
+        raise InvalidRequest(f"'{name}' must be true or false.", param=name, code="invalid_value")
+    return bool(include)
+
+
+def _session_id(call: Call, own: JsonObject) -> str | None:
+    """Return the session asked for by header or path, else by body. It is echoed in a header, so its form is checked.
+
+    No id of ours has another form; here it is refused before anything is done with it.
+    """
+    given: str | None = call.session_id or own.get("session_id")
+    problem = SESSION_ID.problem(given) if given is not None else None
+    if problem is not None:
+        raise InvalidRequest(f"'session_id' must be {problem}.", param="session_id", code="invalid_value")
+    return given

@@ -10,12 +10,25 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.domain import Endpoint
-from gateway.prompt.checks import Check, array, boolean, either, integer, mapping, number, one_of, text
+from gateway.prompt.checks import (
+    Check,
+    array,
+    biases,
+    boolean,
+    either,
+    identifier,
+    integer,
+    mapping,
+    number,
+    one_of,
+    text,
+)
 
 MAX_STOP_STRINGS = 4
 MAX_LOGIT_BIAS = 300
 MAX_TOP_LOGPROBS = 20
 MAX_NAME_CHARACTERS = 256
+SESSION_ID = identifier(64)
 _INT64 = 2**63 - 1
 
 
@@ -68,7 +81,7 @@ _SAMPLING = (
     _pass("frequency_penalty", number(-2, 2)),
     _pass("seed", integer(-_INT64, _INT64)),
     _pass("stop", either(text(256), array(MAX_STOP_STRINGS, text(256)))),
-    _pass("logit_bias", mapping(MAX_LOGIT_BIAS)),
+    _pass("logit_bias", biases(MAX_LOGIT_BIAS)),
     _pass("skip_special_tokens", boolean(), "vLLM's."),
 )
 
@@ -99,7 +112,7 @@ _CHAT = (
     _own(
         "max_completion_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."
     ),
-    _own("session_id", text(64), "Continue this session; the header X-Session-Id does the same."),
+    _own("session_id", SESSION_ID, "Continue this session; the header X-Session-Id does the same."),
     _pass("logprobs", boolean()),
     _pass("top_logprobs", integer(0, MAX_TOP_LOGPROBS)),
     _own("response_format", mapping(4), "Only {'type': 'text'} for now."),

@@ -9,9 +9,9 @@ from gateway.quota.bucket import Rule
 
 
 def go_duration(seconds: float) -> str:
-    """Return `seconds` as Go prints a duration: `12ms`, `1.5s`, `6m0s`, `2h3m0s`."""
+    """Return `seconds` as Go prints a duration: `0s`, `12ms`, `1.5s`, `6m0s`, `2h3m0s`."""
     milliseconds = math.ceil(max(0.0, seconds) * 1000)
-    if milliseconds < 1000:
+    if 0 < milliseconds < 1000:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)

@@ -24,10 +24,11 @@ _MAX_LOCAL_USERS = 10_000
 
 @dataclass(slots=True)
 class Permit:
-    """One reserved request. It is given back on exit unless an engine was `used`."""
+    """One reserved request. It is given back on exit unless an engine was `used`, to where it was taken from."""
 
     headers: Headers = field(default_factory=list)
     used: bool = False
+    local: bool = False
 
 
 class Limiter:
@@ -46,17 +47,19 @@ class Limiter:
         """Take one request from the caller's buckets. Raises RateLimited; StoreDown under the policy `closed`."""
         if not self._rules:
             return Permit()
+        local = False
         try:
             wait_seconds, balances = await self._reserve_in_redis(caller)
         except StoreDown:
             if self._policy is RedisDownPolicy.CLOSED:
                 raise
+            local = True
             self._metrics.degraded.inc()
             wait_seconds, balances = self._reserve_here(caller)
         headers = request_headers(self._rules, balances)
         if wait_seconds > 0:
             raise _refusal(wait_seconds, headers)
-        return Permit(headers)
+        return Permit(headers, local=local)
 
     @contextmanager
     def held(self, caller: Caller, permit: Permit) -> Iterator[Permit]:
@@ -65,7 +68,7 @@ class Limiter:
             yield permit
         finally:
             if not permit.used and permit.headers:
-                self._refund(caller)
+                (self._refund_here if permit.local else self._refund)(caller)
 
     async def _reserve_in_redis(self, caller: Caller) -> tuple[float, tuple[float, ...]]:
         key = keys.quota(caller.tenant, caller.user)
@@ -82,6 +85,11 @@ class Limiter:
         if len(self._local) > _MAX_LOCAL_USERS:
             self._local.popitem(last=False)
         return wait_seconds, tuple(balance.amount for balance in after)
+
+    def _refund_here(self, caller: Caller) -> None:
+        who = (caller.tenant, caller.user)
+        if who in self._local:
+            self._local[who] = tuple(Balance(each.amount + 1, each.at_seconds) for each in self._local[who])
 
     def _refund(self, caller: Caller) -> None:
         names = [rule.name for rule in self._rules]

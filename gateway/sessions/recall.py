@@ -8,6 +8,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import orjson
+
 from config import SessionsSettings
 from gateway.domain import Asked, Caller, Endpoint, History, JsonObject, SessionId
 from gateway.errors import InvalidRequest, SessionBusy, StoreDown
@@ -117,7 +119,7 @@ class SessionRoom:
                 param="messages",
                 code="session_full",
             )
-        size = leased.record.bytes + sum(len(item["content"].encode()) for item in new)
+        size = leased.record.bytes + sum(len(orjson.dumps(item["content"])) for item in new)
         if size > self._settings.max_bytes:
             raise InvalidRequest(
                 f"The session may hold at most {self._settings.max_bytes} bytes.", param="messages", code="session_full"

@@ -61,7 +61,7 @@ def session_record(session_id: SessionId, fields: dict[str, str]) -> SessionReco
     )
 
 
-def stored_message(role: str, content: str, created_at: int, finish_reason: str | None) -> bytes:
+def stored_message(role: str, content: str | list[JsonObject], created_at: int, finish_reason: str | None) -> bytes:
     """Return a message as the list keeps it; it already has the API's shape."""
     return orjson.dumps(
         {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from gateway.stack import leash
+from config import leash
 
 _LARGEST_LOG_BYTES = 50_000_000
 

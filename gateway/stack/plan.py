@@ -15,7 +15,6 @@ from gateway.stack.child import ChildSpec
 from gateway.stack.ports import free_port
 from gateway.stack.redis_child import find_redis_server, redis_spec
 
-_LOOPBACK = "127.0.0.1"
 _GRACE_SECONDS = 15.0
 """What a child gets beyond its own deadline for running requests, before it is killed."""
 
@@ -80,7 +79,7 @@ def _with_ports(settings: Settings) -> Settings:
     if not settings.routing.engines:
         ports = {
             "port": free_port(engine.host, engine.port, "engine.port"),
-            "status_port": free_port(_LOOPBACK, engine.status_port, "engine.status_port"),
+            "status_port": free_port(engine.host, engine.status_port, "engine.status_port"),
         }
         changes["engine"] = engine.model_copy(update=ports)
     return settings.model_copy(update=changes)

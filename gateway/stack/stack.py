@@ -77,8 +77,9 @@ class Stack:
     async def _greet_when_ready(self) -> None:
         settings = self._plan.settings
         base_url = local_base_url(settings.server.host, settings.server.port)
-        status_url = f"http://127.0.0.1:{settings.engine.status_port}/status" if self._plan.engine else None
-        async with Progress(base_url, status_url, self._console) as progress:
+        engine_root = local_base_url(settings.engine.host, settings.engine.status_port).removesuffix("/v1")
+        status_url = f"{engine_root}/status"
+        async with Progress(base_url, status_url if self._plan.engine else None, self._console) as progress:
             await progress.wait_until_ready()
             model = await progress.model(self._key_file.read_text(encoding="ascii").strip())
         self._console.say(greeting(_running(self._plan, base_url, model, self._key_file)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
 from config import RedisSettings
@@ -24,9 +24,11 @@ from gateway.store.scripts import Script
 from gateway.telemetry.metrics import Metrics
 
 Argument = str | bytes | int | float
-_Call = tuple[tuple[Argument, ...], "asyncio.Future[Any]"]
+_Call = tuple[list[bytes], "asyncio.Future[Any]"]
 
 _MAX_BATCH = 256
+_UNWRITABLE = ("-OOM ", "-READONLY ", "MISCONF ")
+"""How a script's error tells that Redis answers but takes no data: full, a replica, or unable to persist."""
 
 
 class Store:
@@ -80,11 +82,13 @@ class Store:
         await self._client.aclose()
 
     def _enqueue(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
+        # Encoded here, so that what cannot be sent fails its own caller and not the batch.
+        encoded = [_encoded(argument) for argument in command]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if not self._breaker.allows():
             future.set_exception(_away())
             return future
-        self._pending.append((command, future))
+        self._pending.append((encoded, future))
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
         return future
@@ -108,7 +112,9 @@ class Store:
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.failed()
             self._metrics.redis_failed(type(error).__name__)
-            for _, future in batch:
+            # Who came meanwhile would only find out the same, one time-out later.
+            lost, self._pending = batch + self._pending, []
+            for _, future in lost:
                 if not future.done():
                     future.set_exception(_away())
             return
@@ -121,12 +127,27 @@ class Store:
 def _resolve(future: asyncio.Future[Any], reply: Any) -> None:
     if future.done():
         return
-    if isinstance(reply, ResponseError):
+    if isinstance(reply, ResponseError) and not _is_unwritable(reply):
         future.set_exception(reply)
     elif isinstance(reply, Exception):
         future.set_exception(_away())
     else:
         future.set_result(reply)
+
+
+def _is_unwritable(error: ResponseError) -> bool:
+    if isinstance(error, ReadOnlyError | OutOfMemoryError):
+        return True
+    text = str(error)
+    return any(mark in text for mark in _UNWRITABLE)
+
+
+def _encoded(argument: Argument) -> bytes:
+    if isinstance(argument, bytes):
+        return argument
+    if isinstance(argument, str | int | float):
+        return str(argument).encode()
+    raise TypeError(f"Redis takes no {type(argument).__name__}")
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -36,9 +36,22 @@ class Exchange:
     """An `UpstreamStream`. Owns its connection until `close()`, which gives it to `release` or aborts it."""
 
     __slots__ = (
-        "_answer", "_connection", "_deadlines", "_failure", "_heard_at", "_loop", "_paused", "_release", "_sent",
-        "_started_at", "_timer", "_waiter", "headers", "status",
-    )  # fmt: skip
+        "__weakref__",
+        "_answer",
+        "_connection",
+        "_deadlines",
+        "_failure",
+        "_heard_at",
+        "_loop",
+        "_paused",
+        "_release",
+        "_sent",
+        "_started_at",
+        "_timer",
+        "_waiter",
+        "headers",
+        "status",
+    )
 
     def __init__(
         self, connection: EngineConnection, deadlines: Deadlines, release: Callable[[EngineConnection], None]

@@ -20,7 +20,9 @@ class Pool:
         self._idle: dict[Replica, dict[EngineConnection, None]] = {}
         self._open: set[EngineConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._emptied: asyncio.Future[None] | None = None
+        self._closed = False
+        self._nothing_open = asyncio.Event()
+        self._nothing_open.set()
 
     @property
     def open_connections(self) -> int:
@@ -33,9 +35,13 @@ class Pool:
         return sum(map(len, self._idle.values()))
 
     def add(self, connection: EngineConnection) -> None:
-        """Know a new, busy connection."""
-        if connection.usable:
-            self._open.add(connection)
+        """Know a new, busy connection. After `aclose` it is closed, which its exchange hears of like any end."""
+        if not connection.usable:
+            return
+        self._open.add(connection)
+        self._nothing_open.clear()
+        if self._closed:
+            connection.transport.abort()
 
     def take(self, replica: Replica) -> EngineConnection | None:
         """Return an idle connection, which is the caller's now, or None."""
@@ -61,8 +67,8 @@ class Pool:
     def lost(self, connection: EngineConnection) -> None:
         """Forget a connection whose socket is closed."""
         self._open.discard(connection)
-        if not self._open and self._emptied is not None and not self._emptied.done():
-            self._emptied.set_result(None)
+        if not self._open:
+            self._nothing_open.set()
         idle = self._idle.get(connection.replica)
         if idle is not None:
             idle.pop(connection, None)
@@ -88,6 +94,7 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close all, busy ones too, and return when their sockets are gone."""
+        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -95,6 +102,4 @@ class Pool:
             # Not `connection.abort()`: who reads from it must hear of the end.
             connection.usable = False
             connection.transport.abort()
-        if self._open:
-            self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+        await self._nothing_open.wait()
