@@ -109,6 +109,8 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
     if on_cpu(settings):
         env["VLLM_CPU_KVCACHE_SPACE"] = str(settings.engine.cpu_kv_cache_gib)
+        # The first request with logprobs would compile code: ten seconds with a C++ compiler, the engine's end without.
+        env["TORCHDYNAMO_DISABLE"] = "1"
     if is_demo(settings):
         env["HF_HUB_OFFLINE"] = "1"
     token = settings.engine.hf_token.get_secret_value()
