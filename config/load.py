@@ -57,16 +57,15 @@ def load_settings(
     variables = dict(os.environ if environ is None else environ)
     env_file = Path(".env") if env_file is None else env_file
     problems: list[str] = []
-    dotenv = _dotenv_variables(env_file)
-    yaml_path = config_file or (Path(variables[CONFIG_VARIABLE]) if variables.get(CONFIG_VARIABLE) else None)
+    dotenv = _dotenv_variables(env_file, problems)
+    yaml_name = config_file or variables.get(CONFIG_VARIABLE) or dotenv.get(CONFIG_VARIABLE)
     layers = [
-        _read_yaml(yaml_path, problems) if yaml_path else {},
+        _read_yaml(Path(yaml_name), problems) if yaml_name else {},
         _from_variables(dotenv, str(env_file), problems),
         _from_variables(variables, "the environment", problems),
         cast(Tree, dict(flags or {})),
     ]
-    tree = _merge_all(layers)
-    tree = _merge(_profile_layer(tree), tree)
+    tree = _with_profile(_merge_all(layers))
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
@@ -95,7 +94,7 @@ def _read_yaml(path: Path, problems: list[str]) -> Tree:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.append(f"{path}: cannot be read: {error}")
+        problems.append(f"{path}: cannot be read: {_reason(error)}")
         return {}
     if tree is None:
         return {}
@@ -105,10 +104,22 @@ def _read_yaml(path: Path, problems: list[str]) -> Tree:
     return tree
 
 
-def _dotenv_variables(path: Path) -> dict[str, str]:
+def _reason(error: Exception) -> str:
+    """What is wrong with a file. PyYAML's own message quotes the line, which may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error)
+    where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+    return re.sub(r"'.*'", "…", error.problem or "not YAML") + where
+
+
+def _dotenv_variables(path: Path, problems: list[str]) -> dict[str, str]:
     if not path.is_file():
         return {}
-    values = DotEnvSettingsSource(_Environment, env_file=path, case_sensitive=True).env_vars
+    try:
+        values = DotEnvSettingsSource(_Environment, env_file=path, case_sensitive=True).env_vars
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: cannot be read: {error}")
+        return {}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -137,18 +148,18 @@ def _parse_nested(variables: Mapping[str, str], source: str, problems: list[str]
         return {}
 
 
-def _profile_layer(tree: Tree) -> Tree:
-    """Return the YAML of the profile that the other sources choose; `auto` is decided here, once."""
-    engine = tree.get("engine")
-    chosen = engine.get("profile", EngineProfile.AUTO) if isinstance(engine, dict) else EngineProfile.AUTO
+def _with_profile(tree: Tree) -> Tree:
+    """Return `tree` over the YAML of the profile that it chooses; `auto` is decided here, once."""
+    engine = tree.get("engine", {})
+    if not isinstance(engine, dict):
+        return tree
+    chosen = engine.get("profile", EngineProfile.AUTO)
     if chosen == EngineProfile.AUTO:
         chosen = EngineProfile.GPU if gpu_present() else EngineProfile.DEMO
-        if isinstance(engine, dict):
-            engine.pop("profile", None)
     if chosen not in list(EngineProfile):
-        return {}
+        return tree
     text = resources.files("config").joinpath(f"profiles/{chosen}.yaml").read_text(encoding="utf-8")
-    return cast(Tree, yaml.safe_load(text))
+    return _merge_all([cast(Tree, yaml.safe_load(text)), tree, {"engine": {"profile": chosen}}])
 
 
 def _merge_all(layers: list[Tree]) -> Tree:

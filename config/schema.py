@@ -26,7 +26,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class ServerSettings(_Group):

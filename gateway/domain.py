@@ -12,6 +12,8 @@ SessionId = NewType("SessionId", str)
 
 JsonObject = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
+HeaderMap = Mapping[bytes, bytes]
+"""A request's headers by lower-case name; of a repeated one the last counts, everywhere."""
 
 
 class Endpoint(StrEnum):
@@ -85,6 +87,7 @@ class Prompt:
     new_messages: tuple[JsonObject, ...]
     prompt_tokens_estimate: int
     output_tokens_limit: int
+    choices: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,12 @@ class Replica:
     @property
     def base_url(self) -> str:
         """For control-plane calls over TCP."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{bracketed(self.host)}:{self.port}"
+
+
+def bracketed(host: str) -> str:
+    """Return `host` as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True, slots=True)

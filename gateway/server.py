@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -22,6 +25,19 @@ class GatewayServer(uvicorn.Server):
         super().__init__(config)
         self._rooms = rooms
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals while serving. Unlike uvicorn's, a signal is not raised again after a clean shutdown.
+
+        An asked-for end is a success, and its exit code is 0, as Kubernetes and systemd expect.
+        """
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Record the signal, as uvicorn does, and stop being ready."""
         self._rooms.draining = True
@@ -39,10 +55,20 @@ def run(settings: Settings) -> int:
     host, port = listener.getsockname()[:2]
     logger.info("gateway_listening", host=host, port=port)
     server = GatewayServer(_uvicorn_config(app, settings), app.state.rooms)
-    # uvicorn raises SIGINT again after a clean shutdown; for the caller that is a success.
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+    _spare_the_collector()
+    server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector pass over what lives as long as the process, and look less often.
+
+    Requests leave next to no reference cycles, yet at the default threshold a young collection runs every few
+    requests and old ones walk every module; together they were a third of the CPU of a request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -61,6 +87,7 @@ def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
         loop="uvloop",
         http="httptools",
         ws="none",
+        proxy_headers=False,
         lifespan="on",
         log_config=None,
         access_log=False,

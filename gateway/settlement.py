@@ -70,7 +70,7 @@ class Settlement:
         """Note that content is here for the first time."""
         if self.first_token_seconds is None:
             self.first_token_seconds = self.elapsed_seconds
-            self.metrics.first_token.labels(self.model).observe(self.first_token_seconds)
+            self.metrics.first_token_seen(self.model, self.first_token_seconds)
 
     def failed(self, error: GatewayError) -> None:
         """Note the error that the client was, or would have been, told."""

@@ -67,7 +67,7 @@ pip_install() {
     pid=$!
     trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
     while kill -0 "$pid" 2>/dev/null; do
-        line=$(tail -n 1 "$log" | tr -d '\r' | cut -c 1-60)
+        line=$(tail -n 1 "$log" | tr -d '\r' | sed 's/^ *//' | cut -c 1-60)
         if [[ -t 1 ]]; then
             printf '\r\033[2KInstalling (%d s): %s' "$seconds" "$line"
         elif ((seconds % 10 == 0)); then

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
-from gateway.domain import Headers
+from gateway.domain import HeaderMap
 from gateway.errors import BodyTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
+
+_JSON = b"application/json"
 
 
 class ClientGone(Exception):
     """The client closed its connection; there is nobody left to answer."""
 
 
-async def read_body(scope: Scope, receive: Receive, limit_bytes: int, timeout_seconds: float) -> bytes:
+async def read_body(headers: HeaderMap, receive: Receive, limit_bytes: int, timeout_seconds: float) -> bytes:
     """Return the whole body. Raises BodyTooLarge (unread, where the length is given), RequestTimeout, ClientGone."""
-    _check_length(scope["headers"], limit_bytes)
+    _check_length(headers, limit_bytes)
     parts: list[bytes] = []
     size = 0
     try:
@@ -36,23 +38,22 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int, timeout_se
         raise RequestTimeout(f"The body took longer than {timeout_seconds:g} s.", retry_after_ms=1000) from None
 
 
-def require_json(headers: Headers) -> None:
+def require_json(headers: HeaderMap) -> None:
     """Raise UnsupportedMediaType unless the body is said to be JSON; a missing Content-Type is forgiven."""
-    for name, value in headers:
-        if name == b"content-type":
-            kind = value.split(b";", 1)[0].strip().lower()
-            if kind != b"application/json" and not kind.endswith(b"+json"):
-                raise UnsupportedMediaType("The Content-Type must be application/json.")
-            return
+    kind = headers.get(b"content-type", _JSON)
+    if kind == _JSON:
+        return
+    kind = kind.split(b";", 1)[0].strip().lower()
+    if kind != _JSON and not kind.endswith(b"+json"):
+        raise UnsupportedMediaType("The Content-Type must be application/json.")
 
 
-def _check_length(headers: Headers, limit_bytes: int) -> None:
-    for name, value in headers:
-        if name == b"content-length":
-            if not value.isdigit():
-                raise InvalidRequest("The Content-Length is not a number.")
-            if int(value) > limit_bytes:
-                raise _too_large(limit_bytes)
+def _check_length(headers: HeaderMap, limit_bytes: int) -> None:
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit():
+        raise InvalidRequest("The Content-Length is not a number.")
+    if int(length) > limit_bytes:
+        raise _too_large(limit_bytes)
 
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:

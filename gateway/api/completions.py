@@ -10,7 +10,7 @@ from config import Settings
 from gateway.api.body import ClientGone, read_body, require_json
 from gateway.api.relay_response import RelayResponse
 from gateway.api.watch import ClientWatch
-from gateway.domain import Call, Caller, Endpoint, Headers
+from gateway.domain import Call, Caller, Endpoint, HeaderMap
 from gateway.errors import GatewayError
 from gateway.lifespan import Rooms
 from gateway.pipeline import Pipeline
@@ -31,7 +31,7 @@ class CompletionsEndpoint:
         body = await read_call_body(scope, receive, self._endpoint.value, self._settings)
         if body is not None:
             caller: Caller = scope["state"]["caller"]
-            call = Call(settlement.request_id, self._endpoint, caller, body, _session_id(scope["headers"]))
+            call = Call(settlement.request_id, self._endpoint, caller, body, _session_id(scope["state"]["headers"]))
             await answer_call(call, rooms.pipeline, settlement, self._settings, receive, send)
 
 
@@ -40,9 +40,10 @@ async def read_call_body(scope: Scope, receive: Receive, route: str, settings: S
     settlement: Settlement = scope["state"]["settlement"]
     settlement.route = route
     settlement.caller = scope["state"]["caller"]
-    require_json(scope["headers"])
+    headers: HeaderMap = scope["state"]["headers"]
+    require_json(headers)
     try:
-        return await read_body(scope, receive, settings.server.max_body_bytes, settings.server.body_timeout_seconds)
+        return await read_body(headers, receive, settings.server.max_body_bytes, settings.server.body_timeout_seconds)
     except ClientGone:
         settlement.client_gone(0.0)
         return None
@@ -73,8 +74,6 @@ async def answer_call(
             settlement.client_gone(time.perf_counter() - watch.gone_at)
 
 
-def _session_id(headers: Headers) -> str | None:
-    for name, value in headers:
-        if name == b"x-session-id":
-            return value.decode("latin-1")[:64]
-    return None
+def _session_id(headers: HeaderMap) -> str | None:
+    given = headers.get(b"x-session-id")
+    return given.decode("latin-1")[:64] if given else None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.domain import Headers, Outcome, RequestId
+from gateway.domain import HeaderMap, Headers, Outcome, RequestId
 from gateway.settlement import Settlement
 from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
 
-_CLIENT_IDS = (b"x-request-id", b"x-client-request-id")
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def new_request_id() -> RequestId:
     """Return an id of our own; a client's is echoed but never used, so it can neither collide nor be guessed."""
-    return RequestId(f"req_{uuid.uuid4().hex}")
+    return RequestId(f"req_{os.urandom(16).hex()}")
 
 
 class RequestContextMiddleware:
@@ -34,9 +33,10 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        settlement = self._open(scope)
+        headers: HeaderMap = dict(scope["headers"])
+        settlement = self._open(scope, headers)
         # A copy: the server's own state is one dictionary for all requests.
-        scope["state"] = {**scope.get("state", {}), "settlement": settlement}
+        scope["state"] = {**scope.get("state", {}), "settlement": settlement, "headers": headers}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,7 +56,7 @@ class RequestContextMiddleware:
                 settlement.route = getattr(scope.get("route"), "path", "other")
             settlement.close()
 
-    def _open(self, scope: Scope) -> Settlement:
+    def _open(self, scope: Scope, headers: HeaderMap) -> Settlement:
         return Settlement(
             request_id=new_request_id(),
             method=scope["method"],
@@ -65,7 +65,7 @@ class RequestContextMiddleware:
             metrics=self._metrics,
             logger=self._logger,
             clock=time.perf_counter,
-            client_request_id=_client_request_id(scope["headers"]),
+            client_request_id=_client_request_id(headers),
         )
 
 
@@ -81,9 +81,9 @@ def _context_headers(settlement: Settlement) -> Headers:
     return headers
 
 
-def _client_request_id(headers: Headers) -> str | None:
-    for name, value in headers:
-        if name in _CLIENT_IDS:
-            text = value.decode("latin-1")
-            return text if _SAFE_ID.fullmatch(text) else None
-    return None
+def _client_request_id(headers: HeaderMap) -> str | None:
+    given = headers.get(b"x-client-request-id") or headers.get(b"x-request-id")
+    if given is None:
+        return None
+    text = given.decode("latin-1")
+    return text if _SAFE_ID.fullmatch(text) else None

@@ -14,6 +14,8 @@ from gateway.errors import Unauthenticated
 
 _ALGORITHM = "HS256"
 _MAX_TOKEN_BYTES = 8192
+_BEYOND_PYJWT = (ValueError, OverflowError, RecursionError)
+"""What some releases let through for bytes that are not UTF-8, numbers beyond all bounds, and JSON nested too deep."""
 
 
 class JwtVerifier:
@@ -42,11 +44,14 @@ class JwtVerifier:
                 leeway=self._settings.jwt_leeway_seconds,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
+            until = float(claims["exp"]) + self._settings.jwt_leeway_seconds
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired.") from None
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"The token is not valid: {error}.") from None
-        return _caller(claims), float(claims["exp"]) + self._settings.jwt_leeway_seconds
+        except _BEYOND_PYJWT:
+            raise Unauthenticated("The token is not valid.") from None
+        return _caller(claims), until
 
 
 def mint(
@@ -72,6 +77,8 @@ def _caller(claims: dict[str, Any]) -> Caller:
     models = claims.get("models")
     if not (isinstance(user, str) and user and isinstance(tenant, str) and tenant and isinstance(scope, str)):
         raise Unauthenticated("The token's sub, tenant or scope is not a text.")
+    if not (user.isprintable() and tenant.isprintable()):
+        raise Unauthenticated("The token's sub or tenant holds a character that cannot be printed.")
     if "{" in tenant or "}" in tenant:
         # The tenant becomes the hash tag of its Redis keys, which braces would move.
         raise Unauthenticated("The token's tenant may not hold braces.")

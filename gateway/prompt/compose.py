@@ -34,6 +34,7 @@ def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
         new_messages=new_messages,
         prompt_tokens_estimate=len(encoded) // _BYTES_PER_TOKEN + 1,
         output_tokens_limit=body.get("max_completion_tokens") or body["max_tokens"],
+        choices=body.get("n", 1),
     )
 
 

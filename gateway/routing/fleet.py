@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from config import Settings
-from gateway.domain import Replica
+from gateway.domain import Replica, bracketed
 from gateway.errors import Overloaded
 from gateway.routing.choose import choose, fits
 from gateway.routing.member import Member, State
@@ -55,7 +55,7 @@ class Fleet:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         routing = settings.routing
         self.members = [Member(replica) for replica in _replicas(settings)]
-        self._expected_model = settings.engine.served_model_name
+        self._models = frozenset({settings.engine.served_model_name})
         self._max_in_flight = routing.max_in_flight or (
             settings.engine.max_queued_requests or 2 * settings.engine.max_num_seqs
         )
@@ -67,8 +67,7 @@ class Fleet:
     @property
     def models(self) -> frozenset[str]:
         """The models that engines serve; before any has answered, the one that the settings name."""
-        known = frozenset(name for member in self.members for name in member.models)
-        return known or frozenset({self._expected_model})
+        return self._models
 
     @property
     def ready(self) -> bool:
@@ -77,11 +76,17 @@ class Fleet:
 
     async def place(self, model: str, avoiding: Collection[str] = ()) -> Place:
         """Return a place at an engine, waiting up to routing.queue_seconds for one. Raises Overloaded."""
-        if not self._waiters:
-            member = choose(self.members, model, avoiding, self._max_in_flight)
-            if member is not None:
-                return Place(self._take(member), self)
+        # Whoever waits has no engine to go to, or would have been granted it: so what is free here is nobody's.
+        member = choose(self.members, model, avoiding, self._max_in_flight)
+        if member is not None:
+            return Place(self._take(member), self)
         return Place(await self._wait(model, frozenset(avoiding)), self)
+
+    def learned(self, member: Member, models: frozenset[str]) -> None:
+        """Note what an engine serves."""
+        member.models = models
+        self._models = frozenset(name for each in self.members for name in each.models) or self._models
+        self._grant()
 
     def mark_sick(self, member: Member, reason: str) -> None:
         """Take an engine out of the choice until the watcher finds it healthy again, and have it look at once."""
@@ -115,8 +120,8 @@ class Fleet:
             raise Overloaded("The server is overloaded. Please try again.", retry_after_ms=_FULL_RETRY_MS)
         waiter = _Waiter(model, avoiding, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
+        self._metrics.queued.set(len(self._waiters))
         try:
-            self._grant()
             async with asyncio.timeout(self._queue_seconds):
                 return await waiter.granted
         except BaseException as error:
@@ -131,7 +136,8 @@ class Fleet:
         """Give free places to waiters in the order they came, passing over those whose engines are still full."""
         for waiter in tuple(self._waiters):
             member = choose(self.members, waiter.model, waiter.avoiding, self._max_in_flight)
-            if member is not None:
+            # One that was cancelled stays in the queue until its task runs; its future takes nothing any more.
+            if member is not None and not waiter.granted.done():
                 self._waiters.remove(waiter)
                 waiter.granted.set_result(self._take(member))
         self._metrics.queued.set(len(self._waiters))
@@ -146,7 +152,7 @@ class Fleet:
 
 
 def _replicas(settings: Settings) -> list[Replica]:
-    urls = settings.routing.engines or (f"http://{settings.engine.host}:{settings.engine.port}",)
+    urls = settings.routing.engines or (f"http://{bracketed(settings.engine.host)}:{settings.engine.port}",)
     return [replica_of(url) for url in urls]
 
 
@@ -158,4 +164,4 @@ def replica_of(url: str) -> Replica:
     if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
         raise ValueError(f"'{url}' is not an engine's base URL: http://host:port or unix:///path")
     port = parts.port or 80
-    return Replica(name=f"{parts.hostname}:{port}", host=parts.hostname, port=port)
+    return Replica(name=f"{bracketed(parts.hostname)}:{port}", host=parts.hostname, port=port)

@@ -61,8 +61,8 @@ class FleetWatcher:
         try:
             (await client.get("/health")).raise_for_status()
             if before is not State.READY or not member.models:
-                await _learn(member, client)
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                await self._learn(member, client)
+        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
             member.last_error = f"{type(error).__name__}: {error}"
             if before is State.READY:
                 self._fleet.set_state(member, State.SICK)
@@ -73,13 +73,12 @@ class FleetWatcher:
         if member.state is not before:
             self._logger.info("replica_state", replica=member.replica.name, state=member.state, was=before)
 
-
-async def _learn(member: Member, client: httpx.AsyncClient) -> None:
-    cards: list[dict[str, Any]] = (await client.get("/v1/models")).raise_for_status().json()["data"]
-    member.models = frozenset(str(card["id"]) for card in cards)
-    member.max_model_len_tokens = next((card.get("max_model_len") for card in cards), None)
-    version = await client.get("/version")
-    member.engine_version = version.json().get("version") if version.status_code == httpx.codes.OK else None
+    async def _learn(self, member: Member, client: httpx.AsyncClient) -> None:
+        cards: list[dict[str, Any]] = (await client.get("/v1/models")).raise_for_status().json()["data"]
+        self._fleet.learned(member, frozenset(str(card["id"]) for card in cards))
+        member.max_model_len_tokens = next((card.get("max_model_len") for card in cards), None)
+        version = await client.get("/version")
+        member.engine_version = version.json().get("version") if version.status_code == httpx.codes.OK else None
 
 
 def _client(replica: Replica) -> httpx.AsyncClient:

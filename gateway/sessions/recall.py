@@ -63,7 +63,7 @@ class Recall:
         """Give the session back with nothing appended. Never waits."""
         if self._leased is not None and self.open:
             self.open = False
-            self._store.release(self._caller, self._leased)
+            self._store.release(self._caller, self._leased.record.id, self._leased.token)
 
     async def keep_renewed(self, every_seconds: float) -> None:
         """Renew the lease until cancelled; a round that fails is tried again at the next."""
@@ -101,7 +101,12 @@ class SessionRoom:
         deadline = time.monotonic() + self._settings.busy_wait_seconds
         token = secrets.token_hex(16)
         while True:
-            reply = await self._store.lease(caller, session_id, token)
+            try:
+                reply = await self._store.lease(caller, session_id, token)
+            except asyncio.CancelledError:
+                # Redis may grant it all the same, when nobody is here any more to give it back.
+                self._store.release(caller, session_id, token)
+                raise
             if isinstance(reply, Leased):
                 return reply
             if time.monotonic() >= deadline:

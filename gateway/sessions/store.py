@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ _LEASE = load_script("gateway.sessions", "lease.lua")
 _APPEND = load_script("gateway.sessions", "append.lua")
 _RELEASE = load_script("gateway.sessions", "release.lua")
 _RENEW = load_script("gateway.sessions", "renew.lua")
+_SESSION_ID = re.compile("sess_[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class SessionStore:
 
     async def read(self, caller: Caller, session_id: SessionId) -> SessionRecord:
         """Return a session of the caller's."""
+        check_session_id(session_id)
         flat = await self._store.call("HGETALL", keys.session(caller.tenant, session_id))
         fields = _unflatten(flat)
         if fields.get("user") != caller.user:
@@ -111,6 +114,7 @@ class SessionStore:
 
     async def lease(self, caller: Caller, session_id: SessionId, token: str) -> Leased | Busy:
         """Try once to become the session's one writer, for sessions.lease_seconds unless renewed."""
+        check_session_id(session_id)
         names = (keys.session, keys.session_messages, keys.session_lease)
         reply = await self._store.run(
             _LEASE,
@@ -133,14 +137,14 @@ class SessionStore:
         return bool(await self._store.run(_APPEND, all_keys, [leased.token, int(time.time()), session_id, *messages]))
 
     async def renew(self, caller: Caller, leased: Leased) -> bool:
-        """Hold the lease for another while. False if it was lost."""
-        key = keys.session_lease(caller.tenant, leased.record.id)
-        return bool(await self._store.run(_RENEW, [key], [leased.token, self._lease_ms]))
+        """Hold the lease for another while, and the session with it. False if it was lost."""
+        names = (keys.session, keys.session_messages, keys.session_lease)
+        all_keys = [name(caller.tenant, leased.record.id) for name in names]
+        return bool(await self._store.run(_RENEW, all_keys, [leased.token, self._lease_ms, leased.record.ttl_seconds]))
 
-    def release(self, caller: Caller, leased: Leased) -> None:
-        """Give the lease back without waiting; if Redis is away it ends by itself."""
-        key = keys.session_lease(caller.tenant, leased.record.id)
-        self._store.post("EVAL", _RELEASE.text, 1, key, leased.token)
+    def release(self, caller: Caller, session_id: SessionId, token: str) -> None:
+        """Give the lease back without waiting, if it is `token`'s; if Redis is away it ends by itself."""
+        self._store.post("EVAL", _RELEASE.text, 1, keys.session_lease(caller.tenant, session_id), token)
 
     @property
     def _lease_ms(self) -> int:
@@ -154,6 +158,12 @@ class SessionStore:
         alive, more = await self.page(caller, self._settings.max_per_user, None)
         if more or len(alive) >= self._settings.max_per_user:
             raise InvalidRequest(f"You have {len(alive)} sessions, as many as allowed.", code="too_many_sessions")
+
+
+def check_session_id(session_id: str) -> None:
+    """Raise SessionNotFound for what no session is called: such a name could be that of another key."""
+    if not _SESSION_ID.fullmatch(session_id):
+        raise session_not_found(session_id)
 
 
 def session_not_found(session_id: str) -> SessionNotFound:

@@ -143,11 +143,7 @@ def _is_unwritable(error: ResponseError) -> bool:
 
 
 def _encoded(argument: Argument) -> bytes:
-    if isinstance(argument, bytes):
-        return argument
-    if isinstance(argument, str | int | float):
-        return str(argument).encode()
-    raise TypeError(f"Redis takes no {type(argument).__name__}")
+    return argument if isinstance(argument, bytes) else str(argument).encode()
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

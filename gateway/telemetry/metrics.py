@@ -6,11 +6,15 @@ a client made up, `tenant` comes from settings or a key, never from a request's 
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.domain import Outcome, Usage
+
+MetricT = TypeVar("MetricT", Counter, Histogram, Gauge)
 
 _DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -22,6 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[object, tuple[str, ...]], Counter | Histogram | Gauge] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         new = self.registry
@@ -73,15 +78,27 @@ class Metrics:
         self, route: str, tenant: str, model: str, status: int, outcome: Outcome, duration_seconds: float
     ) -> None:
         """Count one request; called exactly once for each."""
-        self.requests.labels(route, tenant, model, f"{status // 100}xx", outcome.value).inc()
-        self.duration.labels(route, model).observe(duration_seconds)
+        self._child(self.requests, route, tenant, model, f"{status // 100}xx", outcome.value).inc()
+        self._child(self.duration, route, model).observe(duration_seconds)
 
     def tokens_used(self, tenant: str, model: str, usage: Usage) -> None:
         """Count the tokens of one answer."""
-        self.tokens.labels(tenant, model, "prompt").inc(usage.prompt_tokens)
-        self.tokens.labels(tenant, model, "completion").inc(usage.completion_tokens)
+        self._child(self.tokens, tenant, model, "prompt").inc(usage.prompt_tokens)
+        self._child(self.tokens, tenant, model, "completion").inc(usage.completion_tokens)
         if usage.cached_tokens:
-            self.tokens.labels(tenant, model, "cached").inc(usage.cached_tokens)
+            self._child(self.tokens, tenant, model, "cached").inc(usage.cached_tokens)
+
+    def first_token_seen(self, model: str, seconds: float) -> None:
+        """Observe a time to first token."""
+        self._child(self.first_token, model).observe(seconds)
+
+    def _child(self, metric: MetricT, *labels: str) -> MetricT:
+        """Return the child with these labels; prometheus_client would look for it under a lock at each call."""
+        key = (metric, labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return cast("MetricT", child)
 
     def render(self) -> bytes:
         """Return the text exposition format."""

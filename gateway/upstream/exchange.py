@@ -36,7 +36,6 @@ class Exchange:
     """An `UpstreamStream`. Owns its connection until `close()`, which gives it to `release` or aborts it."""
 
     __slots__ = (
-        "__weakref__",
         "_answer",
         "_connection",
         "_deadlines",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.domain import EngineRequest, Replica
+from gateway.domain import EngineRequest, Replica, bracketed
 
 _FRAMING = frozenset(("host", "content-length", "connection", "transfer-encoding"))
 
@@ -15,10 +15,9 @@ def request_head(replica: Replica, request: EngineRequest) -> bytes:
     """
     if request.method in ("HEAD", "CONNECT"):
         raise ValueError(f"{request.method} is not for engines")
-    host = f"[{replica.host}]" if ":" in replica.host else replica.host
     lines = [
         f"{request.method} {request.path} HTTP/1.1",
-        f"host: {host}:{replica.port}",
+        f"host: {bracketed(replica.host)}:{replica.port}",
         f"content-length: {len(request.body)}",
     ]
     for name, value in request.headers:

@@ -7,6 +7,7 @@ microseconds. A `"` inside a JSON text is escaped, so the marker cannot occur wi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,13 +19,14 @@ from gateway.upstream.refusal import refusal_in_stream
 DONE = b"[DONE]"
 _CHOICES = b'"choices":'
 _USAGE = b',"usage":'
+_ALL = b"all"
 _MEMBERS = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices")
 
 
 class ChunkSplicer:
     """The chunks of one stream, in order. Not shared between streams."""
 
-    __slots__ = ("_model", "_new_prefix", "_old_prefix", "_public_id", "_usage_tail", "_wants_usage", "done")
+    __slots__ = ("_model", "_new_prefix", "_old_prefix", "_public_id", "_usages", "_wants_usage", "done")
 
     def __init__(self, public_id: str, model: str, wants_usage: bool) -> None:
         self._public_id = public_id
@@ -32,13 +34,23 @@ class ChunkSplicer:
         self._wants_usage = wants_usage
         self._old_prefix = b""
         self._new_prefix = b""
-        self._usage_tail: bytes = b""
+        self._usages: dict[bytes, bytes] = {}
         self.done = False
 
     @property
     def usage(self) -> Usage | None:
-        """The latest cumulative usage, None if the engine has sent none."""
-        return usage_of(orjson.loads(self._usage_tail)) if self._usage_tail else None
+        """The latest cumulative usage, None if the engine has sent none.
+
+        Each choice's chunks count that choice alone; only the chunk at the end sums them. Before it, we do.
+        """
+        latest = self._usages.get(_ALL) or None
+        if latest is not None:
+            return usage_of(orjson.loads(latest))
+        counted = [usage for usage in map(usage_of, map(orjson.loads, self._usages.values())) if usage]
+        if not counted:
+            return None
+        completion_tokens = sum(usage.completion_tokens for usage in counted)
+        return replace(counted[0], completion_tokens=completion_tokens)
 
     def splice(self, payload: bytes) -> bytes:
         """Return the payload for the client, `b""` for one that it does not get. Raises EngineFailure."""
@@ -57,18 +69,20 @@ class ChunkSplicer:
         tail = payload[cut + len(_USAGE) : -1]
         if tail[-1:] != b"}" or tail[:1] != b"{":
             return self._by_json(payload)
-        self._usage_tail = tail
         if payload.startswith(b"[]", start):
+            self._usages[_ALL] = tail
             return self._new_prefix + payload[start:] if self._wants_usage else b""
+        self._usages[_choice_of(payload, start)] = tail
         return self._new_prefix + payload[start:cut] + b"}"
 
     def _by_json(self, payload: bytes) -> bytes:
         chunk = self._parsed(payload)
         self._learn_prefix(payload)
-        usage = chunk.get("usage")
+        choices, usage = chunk["choices"], chunk.get("usage")
         if usage is not None:
-            self._usage_tail = orjson.dumps(usage)
-        if not chunk["choices"]:
+            key = b'{"index":%d' % choices[0]["index"] if choices else _ALL
+            self._usages[key] = orjson.dumps(usage)
+        if not choices:
             return self._renamed(chunk, ("usage",)) if self._wants_usage else b""
         return self._renamed(chunk, ())
 
@@ -99,6 +113,11 @@ class ChunkSplicer:
         """Return the chunk with our id and model, and without what vLLM adds to OpenAI's members."""
         kept = {name: chunk[name] for name in (*_MEMBERS, *further) if name in chunk}
         return orjson.dumps(kept | {"id": self._public_id, "model": self._model})
+
+
+def _choice_of(payload: bytes, start: int) -> bytes:
+    """Return what tells one choice's chunks from another's: `{"index":0`."""
+    return payload[start + 1 : payload.find(b",", start)]
 
 
 def usage_of(usage: Any) -> Usage | None:

@@ -32,15 +32,20 @@ class Serve:
 
     @property
     def base_url(self) -> str:
-        return self.output.splitlines()[-1].removeprefix("ready: ")
+        found = re.search(r"^ready: (http://127\.0\.0\.1:\d+/v1)\n", self.output, re.MULTILINE)
+        assert found, self.output
+        return found[1]
 
     @property
     def key(self) -> str:
         return (self.data_dir / "key").read_text().strip()
 
-    async def until(self, text: str) -> None:
+    async def until_ready(self) -> None:
+        await self.until(r"\nready: .*\n")
+
+    async def until(self, pattern: str) -> None:
         async with asyncio.timeout(START_SECONDS):
-            while text not in self.output:
+            while not re.search(pattern, self.output):
                 assert not self._reader.done(), self.output + self.logs()
                 await asyncio.sleep(0.05)
 
@@ -137,12 +142,12 @@ async def paste(lines: str, *, typed: str = "") -> str:
 
 async def test_what_a_start_prints_works_when_pasted_and_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     async with run_serve(tmp_path) as serve:
-        await serve.until("\nready: ")
-        assert re.fullmatch(r"ready: http://127\.0\.0\.1:\d+/v1", serve.output.splitlines()[-1])
+        await serve.until_ready()
+        assert serve.output.endswith(f"\nready: {serve.base_url}\n")
         assert serve.key not in serve.output
-        python = re.search(r"^\S+ - <<'PYTHON'\n.*?^PYTHON$", serve.output, re.M | re.S)
-        curl = re.search(r"^curl .*$", serve.output, re.M)
-        chat = re.search(r"^\S*gemma-gateway chat .*$", serve.output, re.M)
+        python = re.search(r"^\S+ - <<'PYTHON'\n.*?^PYTHON$", serve.output, re.MULTILINE | re.DOTALL)
+        curl = re.search(r"^curl .*$", serve.output, re.MULTILINE)
+        chat = re.search(r"^\S*gemma-gateway chat .*$", serve.output, re.MULTILINE)
         assert python
         assert curl
         assert chat
@@ -159,12 +164,10 @@ async def test_what_a_start_prints_works_when_pasted_and_ctrl_c_leaves_nothing_b
 @pytest.mark.parametrize("name", ["gateway", "engine", "redis"])
 async def test_a_child_that_is_killed_comes_back_and_it_is_said(tmp_path: Path, name: str) -> None:
     async with run_serve(tmp_path) as serve:
-        await serve.until("\nready: ")
-        ready = serve.base_url
+        await serve.until_ready()
         before = serve.children()
         before[name].kill()
-        await serve.until(f"The {name} ended (killed by SIGKILL); it starts again")
-        serve.output += f"ready: {ready}"
+        await serve.until(rf"The {name} ended \(killed by SIGKILL\); it starts again")
         async with asyncio.timeout(START_SECONDS):
             while set(after := serve.children()) != set(before) or after[name] == before[name]:
                 await asyncio.sleep(0.1)
@@ -175,7 +178,7 @@ async def test_a_child_that_is_killed_comes_back_and_it_is_said(tmp_path: Path, 
 
 async def test_one_serve_to_a_folder_and_the_next_one_finds_key_and_sessions(tmp_path: Path) -> None:
     async with run_serve(tmp_path) as first:
-        await first.until("\nready: ")
+        await first.until_ready()
         async with run_serve(tmp_path) as second:
             assert await second.ended() == 1
             assert second.output == (
@@ -186,7 +189,7 @@ async def test_one_serve_to_a_folder_and_the_next_one_finds_key_and_sessions(tmp
             made = await http.post(f"{first.base_url}/sessions", json={})
         assert made.status_code in (200, 201), made.text
     async with run_serve(tmp_path) as again:
-        await again.until("\nready: ")
+        await again.until_ready()
         assert again.key == key
         async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
             found = await http.get(f"{again.base_url}/sessions/{made.json()['id']}")
@@ -195,7 +198,7 @@ async def test_one_serve_to_a_folder_and_the_next_one_finds_key_and_sessions(tmp
 
 async def test_children_do_not_outlive_a_serve_that_was_killed(tmp_path: Path) -> None:
     async with run_serve(tmp_path) as serve:
-        await serve.until("\nready: ")
+        await serve.until_ready()
         assert len(serve.children()) == 4
         os.kill(serve.process.pid, signal.SIGKILL)
         async with asyncio.timeout(20):

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -24,10 +25,10 @@ CHILDREN = str(Path(__file__).with_name("children.py"))
 class Run:
     """A stack that runs in a task of this test."""
 
-    def __init__(self, stack: Stack, output: io.StringIO, data_dir: Path) -> None:
+    def __init__(self, stack: Stack, output: io.StringIO, data_dir: Path, *, verbose: bool) -> None:
         self._output = output
         self._data_dir = data_dir
-        self.task = asyncio.create_task(stack.run(verbose=False))
+        self.task = asyncio.create_task(stack.run(verbose=verbose))
 
     @property
     def text(self) -> str:
@@ -49,7 +50,9 @@ class Run:
 
 
 @asynccontextmanager
-async def run_stack(folder: Path, *, gateway: str = "gateway", engine: str = "engine") -> AsyncIterator[Run]:
+async def run_stack(
+    folder: Path, *, gateway: str = "gateway", engine: str = "engine", verbose: bool = False
+) -> AsyncIterator[Run]:
     settings = Settings(data_dir=folder, server=ServerSettings(port=0), engine=EngineSettings(port=0, status_port=0))
     commands = Commands(gateway=(sys.executable, CHILDREN, gateway), engine=(sys.executable, CHILDREN, engine))
     plan = make_plan(settings, dict(os.environ), folder / "redis.sock", commands)
@@ -57,14 +60,15 @@ async def run_stack(folder: Path, *, gateway: str = "gateway", engine: str = "en
     stack = Stack(
         plan, ensure_local_key(folder), Console(output), lambda: RestartBudget(restarts=2, first_wait_seconds=0.01)
     )
-    run = Run(stack, output, folder)
+    others = set(psutil.Process().children(recursive=True))
+    run = Run(stack, output, folder, verbose=verbose)
     try:
         yield run
     finally:
         if not run.task.done():
             os.kill(os.getpid(), signal.SIGTERM)
         await run.task
-        assert psutil.Process().children(recursive=True) == []
+        assert set(psutil.Process().children(recursive=True)) <= others
 
 
 async def test_it_greets_when_all_is_ready_and_ctrl_c_ends_it_with_0(tmp_path: Path) -> None:
@@ -113,6 +117,13 @@ async def test_a_second_ctrl_c_does_not_wait_for_a_child_that_will_not_end(tmp_p
         os.kill(os.getpid(), signal.SIGINT)
         async with asyncio.timeout(10):
             assert await run.task == 0
+
+
+async def test_verbose_shows_what_the_children_write(tmp_path: Path) -> None:
+    async with run_stack(tmp_path, verbose=True) as run:
+        await run.until(lambda: re.search(r"^redis \| .*ready to accept connections", run.text, re.MULTILINE))
+        await run.until(lambda: re.search(r"^engine \| pid \d+$", run.text, re.MULTILINE))
+        await run.until(lambda: "\ngateway | redis unix://" in run.text)
 
 
 async def test_the_engines_stage_is_shown_while_it_loads(tmp_path: Path) -> None:

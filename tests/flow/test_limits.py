@@ -1,0 +1,84 @@
+"""Limits through the whole gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import openai
+import pytest
+
+from tests.fakes.gateway import GatewayProcess
+from tests.fakes.process import EngineProcess
+from tests.fakes.redis_server import RedisServer
+from tests.flow.chat import post
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_over_the_limit_is_a_429_that_says_exactly_when_and_is_not_charged(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    limits = {"limits.requests_per_minute": 3, "limits.requests_per_hour": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        answers = [await post(gateway.client) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        remaining = [int(answer.headers["x-ratelimit-remaining-requests"]) for answer in answers]
+        assert remaining == [2, 1, 0, 0]
+        refused = answers[-1]
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert refused.json()["error"]["type"] == "requests"
+        assert 15_000 < int(refused.headers["retry-after-ms"]) <= 20_000
+        assert refused.headers["x-ratelimit-limit-requests"] == "3"
+        line = await gateway.request_line(refused.headers["x-request-id"])
+        assert line["outcome"] == "refused"
+
+
+async def test_what_no_engine_was_asked_for_is_given_back(private_redis: RedisServer, engine: EngineProcess) -> None:
+    limits = {"limits.requests_per_minute": 3, "limits.requests_per_hour": 100}
+    async with GatewayProcess(private_redis.url, ["http://127.0.0.1:9"], limits) as gateway:
+        for _ in range(5):
+            assert (await post(gateway.client)).status_code == 503
+            # The refund is posted, not awaited.
+            await asyncio.sleep(0.05)
+
+
+async def test_two_gateways_share_one_bucket(engine: EngineProcess, private_redis: RedisServer) -> None:
+    limits = {"limits.requests_per_minute": 10, "limits.requests_per_hour": 100, "auth.api_key": "same-for-both"}
+    urls = [engine.replica.base_url]
+    async with (
+        GatewayProcess(private_redis.url, urls, limits) as one,
+        GatewayProcess(private_redis.url, urls, limits) as two,
+    ):
+        await asyncio.gather(one.ready(), two.ready())
+        for gateway in (one, two):
+            gateway.client.headers["authorization"] = "Bearer same-for-both"
+        started = time.monotonic()
+        answers = await asyncio.gather(*(post((one, two)[k % 2].client) for k in range(40)))
+        elapsed_seconds = time.monotonic() - started
+        admitted = sum(answer.status_code == 200 for answer in answers)
+        assert 10 <= admitted <= 10 + elapsed_seconds * 10 / 60 + 1
+        assert {answer.status_code for answer in answers} == {200, 429}
+
+
+async def test_the_openai_sdk_waits_as_told_and_gets_through(engine: EngineProcess, private_redis: RedisServer) -> None:
+    limits = {"limits.requests_per_minute": 40, "limits.requests_per_hour": 1000}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        await asyncio.gather(*(post(gateway.client) for _ in range(40)))
+        async with openai.AsyncOpenAI(base_url=f"{gateway.base_url}/v1", api_key=gateway.key) as client:
+            answer = await client.chat.completions.create(
+                model="fake", messages=[{"role": "user", "content": "x"}], max_tokens=4
+            )
+        assert answer.choices[0].message.content
+
+
+async def test_closed_refuses_while_redis_is_away(engine: EngineProcess, private_redis: RedisServer) -> None:
+    limits = {"limits.requests_per_minute": 50, "limits.on_redis_down": "closed"}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        private_redis.kill()
+        response = await post(gateway.client)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
+        private_redis.start()

@@ -1,0 +1,205 @@
+"""Chat sessions through the whole gateway: created, talked to, read, deleted, and nobody else's business."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+import httpx
+import pytest
+
+from tests.fakes.gateway import GatewayProcess
+from tests.fakes.process import EngineProcess
+from tests.fakes.redis_server import RedisServer
+from tests.flow.chat import PATH, body, content, payloads, post
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def new_session(client: httpx.AsyncClient, **fields: object) -> str:
+    """Create a session and return its path."""
+    created = await client.post("/v1/sessions", json=fields)
+    assert created.status_code == 201
+    return f"/v1/sessions/{created.json()['id']}"
+
+
+async def said(client: httpx.AsyncClient, path: str) -> list[tuple[str, str]]:
+    """Return role and text of a session's messages."""
+    data = (await client.get(f"{path}/messages")).json()["data"]
+    return [(message["role"], message["content"]) for message in data]
+
+
+async def test_question_and_answer_are_kept_whole_streamed_or_not(gateway: GatewayProcess) -> None:
+    path = await new_session(gateway.client, system="Be brief.", title="A talk")
+    await gateway.client.post(f"{path}/messages", json={"content": "first"})
+    streamed = await gateway.client.post(f"{path}/messages", json={"content": "second", "stream": True})
+    assert content(streamed.text) == "You said: second"
+    assert await said(gateway.client, path) == [
+        ("user", "first"), ("assistant", "You said: first"), ("user", "second"), ("assistant", "You said: second")
+    ]  # fmt: skip
+
+
+async def test_the_engine_gets_the_system_prompt_and_the_whole_history(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    path = await new_session(gateway.client, system="Be brief.")
+    for text in ("first", "second"):
+        await gateway.client.post(f"{path}/messages", json={"content": text})
+    seen = json.loads((await engine.stats())["requests"][-1]["body"])
+    assert [(message["role"], message["content"]) for message in seen["messages"]] == [
+        ("system", "Be brief."), ("user", "first"), ("assistant", "You said: first"), ("user", "second")
+    ]  # fmt: skip
+    assert "session_id" not in seen
+
+
+async def test_an_unchanged_sdk_uses_a_session_by_header_or_by_field(gateway: GatewayProcess) -> None:
+    path = await new_session(gateway.client)
+    session_id = path.rpartition("/")[2]
+    by_header = await gateway.client.post(PATH, json=body("one"), headers={"x-session-id": session_id})
+    by_field = await gateway.client.post(PATH, json=body("two", session_id=session_id))
+    assert by_header.headers["x-session-id"] == by_field.headers["x-session-id"] == session_id
+    assert [text for _, text in await said(gateway.client, path)] == ["one", "You said: one", "two", "You said: two"]
+
+
+async def test_a_session_of_another_user_does_not_exist(gateway: GatewayProcess) -> None:
+    path = await new_session(gateway.client)
+    made = await gateway.client.post("/admin/keys", json={"tenant": "local", "user": "other"})
+    other = {"authorization": f"Bearer {made.json()['key']}"}
+    missing = path[:-8] + "00000000"
+    for url, method in ((path, "GET"), (f"{path}/messages", "GET"), (path, "DELETE")):
+        theirs = await gateway.client.request(method, url, headers=other)
+        nobodys = await gateway.client.request(method, url.replace(path, missing), headers=other)
+        assert theirs.status_code == nobodys.status_code == 404
+        assert theirs.text.replace(path.rpartition("/")[2], "X") == nobodys.text.replace(
+            missing.rpartition("/")[2], "X"
+        )
+    asked = await gateway.client.post(f"{path}/messages", json={"content": "x", "model": "fake"}, headers=other)
+    assert (asked.status_code, asked.json()["error"]["code"]) == (404, "session_not_found")
+    assert await said(gateway.client, path) == []
+
+
+async def test_sessions_are_listed_latest_first_in_pages(gateway: GatewayProcess) -> None:
+    made = await gateway.client.post("/admin/keys", json={"tenant": "pages", "user": "reader"})
+    header = {"authorization": f"Bearer {made.json()['key']}"}
+    ids = [(await gateway.client.post("/v1/sessions", json={}, headers=header)).json()["id"] for _ in range(3)]
+    first = (await gateway.client.get("/v1/sessions?limit=2", headers=header)).json()
+    rest = (await gateway.client.get(f"/v1/sessions?limit=2&after={first['last_id']}", headers=header)).json()
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    assert sorted(entry["id"] for entry in first["data"] + rest["data"]) == sorted(ids)
+
+
+async def test_a_deleted_session_is_gone_with_its_messages(gateway: GatewayProcess) -> None:
+    path = await new_session(gateway.client)
+    await gateway.client.post(f"{path}/messages", json={"content": "x"})
+    deleted = await gateway.client.delete(path)
+    assert deleted.json()["deleted"] is True
+    assert (await gateway.client.get(path)).status_code == 404
+    assert (await gateway.client.get(f"{path}/messages")).status_code == 404
+
+
+async def test_two_messages_at_once_are_both_kept_one_after_the_other(gateway: GatewayProcess) -> None:
+    path = await new_session(gateway.client)
+    answers = await asyncio.gather(
+        *(gateway.client.post(f"{path}/messages", json={"content": str(number)}) for number in range(8))
+    )
+    accepted = sorted(number for number, answer in enumerate(answers) if answer.status_code == 200)
+    kept = await said(gateway.client, path)
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert [role for role, _ in kept] == ["user", "assistant"] * len(accepted)
+    assert sorted(int(text) for role, text in kept if role == "user") == accepted
+    assert all(kept[k + 1][1] == f"You said: {kept[k][1]}" for k in range(0, len(kept), 2))
+
+
+async def test_a_busy_session_is_a_409_that_says_when(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    path = await new_session(gateway.client)
+    await engine.script("hold")
+    first = asyncio.create_task(gateway.client.post(f"{path}/messages", json={"content": "one"}))
+    await engine.eventually(running=1)
+    second = await gateway.client.post(f"{path}/messages", json={"content": "two"})
+    assert (second.status_code, second.json()["error"]["code"]) == (409, "session_busy")
+    assert int(second.headers["retry-after-ms"]) > 0
+    await engine.release()
+    assert (await first).status_code == 200
+
+
+async def test_a_failed_answer_leaves_neither_question_nor_lock(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    path = await new_session(gateway.client)
+    await engine.script("error_400")
+    failed = await gateway.client.post(f"{path}/messages", json={"content": "lost"})
+    assert failed.status_code == 400
+    assert (await gateway.client.post(f"{path}/messages", json={"content": "kept"})).status_code == 200
+    assert [text for _, text in await said(gateway.client, path)] == ["kept", "You said: kept"]
+
+
+async def test_an_answer_that_cannot_be_saved_is_not_called_complete(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url]) as gateway:
+        await gateway.ready()
+        path = await new_session(gateway.client)
+        await engine.script("hold")
+        asking = asyncio.create_task(gateway.client.post(f"{path}/messages", json={"content": "x", "stream": True}))
+        await engine.eventually(running=1)
+        private_redis.kill()
+        await engine.release()
+        found = payloads((await asking).text)
+        assert "[DONE]" not in found
+        assert json.loads(found[-1])["error"]["code"] == "store_unavailable"
+        private_redis.start()
+        assert (await gateway.client.get("/health/detailed")).status_code == 200
+
+
+async def test_a_killed_gateway_leaves_the_session_as_it_was_and_frees_it(
+    engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"sessions.lease_seconds": 1.0, "sessions.busy_wait_seconds": 3.0}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as other:
+        await other.ready()
+        key = await other.client.post("/admin/keys", json={"tenant": "killed", "user": "u"})
+        header = {"authorization": f"Bearer {key.json()['key']}"}
+        async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+            await gateway.ready()
+            gateway.client.headers.update(header)
+            path = await new_session(gateway.client)
+            await engine.script("hold")
+            asking = asyncio.create_task(gateway.client.post(f"{path}/messages", json={"content": "half"}))
+            await engine.eventually(running=1)
+            gateway.send_signal(signal.SIGKILL)
+            with pytest.raises(httpx.TransportError):
+                await asking
+        other.client.headers.update(header)
+        assert await said(other.client, path) == []
+        assert (await other.client.post(f"{path}/messages", json={"content": "whole"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [({}, "content"), ({"content": 7}, "content"), ({"content": "x", "messages": []}, "messages"),
+     ({"content": "x", "temperature": "hot"}, "temperature")],
+)  # fmt: skip
+async def test_a_bad_message_names_its_field(gateway: GatewayProcess, fields: dict[str, object], param: str) -> None:
+    path = await new_session(gateway.client)
+    response = await gateway.client.post(f"{path}/messages", json=fields)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+async def test_chats_without_a_session_go_on_while_redis_is_away(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    limits = {"limits.requests_per_minute": 50, "limits.requests_per_hour": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        private_redis.stop()
+        started = asyncio.get_running_loop().time()
+        for _ in range(3):
+            assert (await post(gateway.client)).status_code == 200
+        assert asyncio.get_running_loop().time() - started < 3
+        assert (await gateway.client.post("/v1/sessions", json={})).status_code == 503
+        assert await gateway.metric("gateway_redis_up") == 0
+        private_redis.cont()
+        for _ in range(100):
+            if (await gateway.client.post("/v1/sessions", json={})).status_code == 201:
+                break
+            await asyncio.sleep(0.05)
+        assert await gateway.metric("gateway_redis_up") == 1
