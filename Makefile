@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check format clean help
+.PHONY: run test test-slow check format docs clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
@@ -33,6 +33,10 @@ format: ## Rewrite the code as `check` wants it
 	@bash tools/install.sh dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: ## Rewrite the generated tables of the README
+	@bash tools/install.sh dev
+	$(BIN)/python tools/tables.py
 
 clean: ## Remove the virtual environment and everything that tools left behind
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

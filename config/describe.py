@@ -102,9 +102,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"`{value:.12g}`"
     text = ",".join(value) if isinstance(value, list | tuple) else str(value)
-    # The default folder is in whoever's home it is read.
-    home = str(Path.home())
-    text = f"~{text[len(home) :]}" if text.startswith(f"{home}/") else text
+    if text.startswith("/") and Path(text).is_relative_to(Path.home()):
+        text = f"~/{Path(text).relative_to(Path.home())}"  # The default folder is in the home of whoever reads it.
     return f"`{text}`" if text else "empty"
 
 

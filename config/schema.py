@@ -20,6 +20,11 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+def _off_where_yaml_says_false(value: Any) -> Any:
+    """YAML 1.1 reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -111,7 +116,9 @@ class AuthMode(StrEnum):
 class AuthSettings(_Group):
     """Who may call."""
 
-    mode: AuthMode = Field(AuthMode.REQUIRED, description="`required`, or `off` (only on a loopback address).")
+    mode: Annotated[AuthMode, BeforeValidator(_off_where_yaml_says_false)] = Field(
+        AuthMode.REQUIRED, description="`required`, or `off` (only on a loopback address)."
+    )
     allow_off_on_any_address: bool = Field(False, description="Second switch for `auth.mode: off` off loopback.")
     api_key: SecretStr = Field(
         SecretStr(""), description="A fixed API key (tenant local, scope admin). Alias: `GATEWAY_API_KEY`."

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from config import Settings
 from gateway import __version__
@@ -19,6 +20,7 @@ from gateway.api.completions import CompletionsEndpoint
 from gateway.api.context import RequestContextMiddleware
 from gateway.api.faults import FaultMiddleware, translate_http_exception, translate_validation_error
 from gateway.api.hosts import TrustedHostMiddleware
+from gateway.api.hot import HotRoutesMiddleware
 from gateway.api.session_messages import SessionMessagesEndpoint
 from gateway.domain import Endpoint
 from gateway.identity import AuthenticationMiddleware
@@ -33,6 +35,7 @@ _EXPOSED_HEADERS = (
 def create_app(settings: Settings) -> FastAPI:
     """Return the gateway as an ASGI app. What it holds is opened by its lifespan."""
     rooms = build_rooms(settings)
+    endpoints: dict[str, ASGIApp] = {endpoint.value: CompletionsEndpoint(endpoint, rooms) for endpoint in Endpoint}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        middleware=_middleware(rooms),
+        middleware=_middleware(rooms, endpoints),
         exception_handlers={
             HTTPException: translate_http_exception,
             RequestValidationError: translate_validation_error,
@@ -55,8 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.rooms = rooms
     # The hot routes come first: the router tries its routes in order.
-    hot = [Route(endpoint.value, CompletionsEndpoint(endpoint, settings), methods=["POST"]) for endpoint in Endpoint]
-    hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(settings), methods=["POST"]))
+    hot = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
     app.router.routes[:0] = hot
     for routes in (models.router, sessions.router, keys.router, health.router, docs.router):
         app.include_router(routes)
@@ -65,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _middleware(rooms: Rooms) -> list[Middleware]:
+def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]:
     """Return the layers, outermost first."""
     server = rooms.settings.server
     layers = [Middleware(RequestContextMiddleware, metrics=rooms.metrics)]
@@ -85,6 +88,7 @@ def _middleware(rooms: Rooms) -> list[Middleware]:
         layers.append(Middleware(TrustedHostMiddleware, hosts=server.trusted_hosts))
     public = _public_paths(rooms.settings)
     layers.append(Middleware(AuthenticationMiddleware, authenticator=rooms.authenticator, public_paths=public))
+    layers.append(Middleware(HotRoutesMiddleware, endpoints=endpoints))
     return layers
 
 

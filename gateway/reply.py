@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from gateway.domain import Prompt
 from gateway.sessions import Recall
 from gateway.settlement import Settlement
-from gateway.upstream import Answer, StreamedAnswer, WholeAnswer
+from gateway.upstream import Answer, StreamedAnswer
 
 
 class Reply:
@@ -24,13 +24,9 @@ class Reply:
         settlement.first_token()
 
     @property
-    def body(self) -> bytes | None:
-        """The whole body of a non-streamed reply, None for a stream."""
-        return self._answer.body if isinstance(self._answer, WholeAnswer) else None
-
-    async def read(self) -> bytes:
-        """Return a stream's next events, `b""` after the last. Raises EngineFailure for an answer cut short."""
-        return await self._answer.read() if isinstance(self._answer, StreamedAnswer) else b""
+    def answer(self) -> Answer:
+        """The engine's answer, to be read and not to be closed."""
+        return self._answer
 
     async def acknowledge(self) -> None:
         """Append question and answer to the session, if there is one.

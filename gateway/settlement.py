@@ -111,7 +111,7 @@ class Settlement:
         self._log(tenant, duration_seconds)
 
     def _log(self, tenant: str, duration_seconds: float) -> None:
-        quiet = self.path.startswith(("/health", "/metrics")) and self.status < 500
+        quiet = self.path.startswith(("/health", "/metrics")) and self.outcome is Outcome.OK
         write = self.logger.debug if quiet else self.logger.info
         usage = self.usage
         write(

@@ -21,18 +21,17 @@ from gateway.settlement import Settlement
 class CompletionsEndpoint:
     """`POST /v1/chat/completions` and `/v1/completions`."""
 
-    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+    def __init__(self, endpoint: Endpoint, rooms: Rooms) -> None:
         self._endpoint = endpoint
-        self._settings = settings
+        self._rooms = rooms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        rooms: Rooms = scope["app"].state.rooms
         settlement: Settlement = scope["state"]["settlement"]
-        body = await read_call_body(scope, receive, self._endpoint.value, self._settings)
+        body = await read_call_body(scope, receive, self._endpoint.value, self._rooms.settings)
         if body is not None:
             caller: Caller = scope["state"]["caller"]
             call = Call(settlement.request_id, self._endpoint, caller, body, _session_id(scope["state"]["headers"]))
-            await answer_call(call, rooms.pipeline, settlement, self._settings, receive, send)
+            await answer_call(call, self._rooms, scope, receive, send)
 
 
 async def read_call_body(scope: Scope, receive: Receive, route: str, settings: Settings) -> bytes | None:
@@ -49,29 +48,30 @@ async def read_call_body(scope: Scope, receive: Receive, route: str, settings: S
         return None
 
 
-async def answer_call(
-    call: Call, pipeline: Pipeline, settlement: Settlement, settings: Settings, receive: Receive, send: Send
-) -> None:
+async def answer_call(call: Call, rooms: Rooms, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
-    response = RelayResponse(send, settings.stream, settlement)
-    watch = ClientWatch(receive)
+    settlement: Settlement = scope["state"]["settlement"]
+    response = RelayResponse(send, scope["state"]["send"], rooms.settings.stream, settlement)
+    watch = ClientWatch(receive, lambda: response.finished)
+    try:
+        await watch.run(_serve(call, rooms.pipeline, settlement, response))
+    finally:
+        if watch.gone_at is not None:
+            settlement.client_gone(time.perf_counter() - watch.gone_at)
+
+
+async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, response: RelayResponse) -> None:
     reply: Reply | None = None
     try:
-        async with watch:
-            try:
-                reply = await pipeline.serve(call, settlement, response.hold)
-                await response.send(reply)
-            except GatewayError as error:
-                settlement.failed(error)
-                await response.send_error(error)
-    except ClientGone:
-        pass
+        reply = await pipeline.serve(call, settlement, response.hold)
+        await response.send(reply)
+    except GatewayError as error:
+        settlement.failed(error)
+        await response.send_error(error)
     finally:
         response.close()
         if reply is not None:
             await reply.aclose()
-        if watch.gone_at is not None:
-            settlement.client_gone(time.perf_counter() - watch.gone_at)
 
 
 def _session_id(headers: HeaderMap) -> str | None:

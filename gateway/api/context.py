@@ -35,8 +35,9 @@ class RequestContextMiddleware:
             return
         headers: HeaderMap = dict(scope["headers"])
         settlement = self._open(scope, headers)
-        # A copy: the server's own state is one dictionary for all requests.
-        scope["state"] = {**scope.get("state", {}), "settlement": settlement, "headers": headers}
+        # A copy: the server's own state is one dictionary for all requests. `send` is the server's own, for the parts
+        # of a stream: after its head no layer has anything to add to them.
+        scope["state"] = {**scope.get("state", {}), "settlement": settlement, "headers": headers, "send": send}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

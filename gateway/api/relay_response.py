@@ -12,6 +12,7 @@ from gateway.domain import Headers, Prompt
 from gateway.errors import GatewayError
 from gateway.reply import Reply
 from gateway.settlement import Settlement
+from gateway.upstream import StreamedAnswer, WholeAnswer
 
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n"
@@ -25,49 +26,47 @@ _STREAM_HEADERS: Headers = [
 
 
 class RelayResponse:
-    """The response to one chat request. It owns nothing but the timer of its pings, which `close()` stops."""
+    """The response to one chat request. It owns nothing but the timer of its pings, which `close()` stops.
 
-    def __init__(self, send: Send, settings: StreamSettings, settlement: Settlement) -> None:
+    `send` is the application's, for the head; `send_part` the server's own, for what follows a stream's head.
+    """
+
+    def __init__(self, send: Send, send_part: Send, settings: StreamSettings, settlement: Settlement) -> None:
         self._send = send
+        self._send_part = send_part
         self._settings = settings
         self._settlement = settlement
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
         self._started = False
         self._last_sent = 0.0
-
-    @property
-    def started(self) -> bool:
-        """Whether the status line has gone out."""
-        return self._started
+        self.finished = False
+        """Whether the last byte was handed to the server."""
 
     def hold(self, prompt: Prompt) -> None:
         """Begin to count: a stream whose status is still held after first_ping_seconds gets 200 and a ping."""
         if prompt.stream:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._settings.first_ping_seconds, self._begin_pinging)
+            self._timer = self._loop.call_later(self._settings.first_ping_seconds, self._begin_pinging)
 
     async def send(self, reply: Reply) -> None:
         """Send the whole reply. It is acknowledged (saved) before its last byte. Raises GatewayError before that."""
-        if reply.body is not None:
+        if isinstance(reply.answer, WholeAnswer):
             await reply.acknowledge()
-            await self._send_body(200, reply.body, [(b"content-type", b"application/json"), *self._headers()])
+            await self._send_body(200, reply.answer.body, self._headers())
             return
-        while events := await reply.read():
-            await self._send_part(events)
+        await self._send_events(reply.answer)
         await reply.acknowledge()
-        await self._send_part(_DONE)
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._end_stream(_DONE)
         await reply.finish()
 
     async def send_error(self, error: GatewayError) -> None:
         """Send the error: as the response, or as a last event without `[DONE]` where the stream has begun."""
+        body = orjson.dumps(error.envelope())
         if self._started:
-            event = b"data: " + orjson.dumps(error.envelope()) + b"\n\n"
-            await self._send({"type": "http.response.body", "body": event, "more_body": False})
-            return
-        headers = [(b"content-type", b"application/json"), *self._headers(), *error.response_headers()]
-        await self._send_body(error.status, orjson.dumps(error.envelope()), headers)
+            await self._end_stream(b"data: " + body + b"\n\n")
+        else:
+            await self._send_body(error.status, body, [*self._headers(), *error.response_headers()])
 
     def close(self) -> None:
         """Stop the pings."""
@@ -76,22 +75,31 @@ class RelayResponse:
         if self._pinging is not None:
             self._pinging.cancel()
 
-    async def _send_part(self, part: bytes) -> None:
-        if not self._started:
-            await self._start_stream()
-        self._last_sent = asyncio.get_running_loop().time()
-        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+    async def _send_events(self, answer: StreamedAnswer) -> None:
+        """The hot loop: once a chunk. A slow client blocks the send, and so the reading from the engine."""
+        send_part, time = self._send_part, self._loop.time
+        while events := await answer.read():
+            if not self._started:
+                await self._start_stream()
+            self._last_sent = time()
+            await send_part({"type": "http.response.body", "body": events, "more_body": True})
 
     async def _start_stream(self) -> None:
         self._started = True
         headers = [*_STREAM_HEADERS, *self._headers()]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
+    async def _end_stream(self, last: bytes) -> None:
+        if not self._started:
+            await self._start_stream()
+        self.finished = True
+        await self._send_part({"type": "http.response.body", "body": last})
+
     async def _send_body(self, status: int, body: bytes, headers: Headers) -> None:
-        self._started = True
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        self._started = self.finished = True
+        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+        await self._send_part({"type": "http.response.body", "body": body})
 
     def _headers(self) -> Headers:
         settlement = self._settlement
@@ -103,14 +111,16 @@ class RelayResponse:
         return headers
 
     def _begin_pinging(self) -> None:
-        self._pinging = asyncio.get_running_loop().create_task(self._ping())
+        self._pinging = self._loop.create_task(self._ping())
 
     async def _ping(self) -> None:
         """Ping whenever nothing was sent for a while. Events are sent whole, so a ping never falls inside one."""
-        loop = asyncio.get_running_loop()
-        while True:
-            quiet_seconds = loop.time() - self._last_sent
+        while not self.finished:
+            quiet_seconds = self._loop.time() - self._last_sent
             if not self._started or quiet_seconds >= self._settings.ping_seconds:
-                await self._send_part(_PING)
+                if not self._started:
+                    await self._start_stream()
+                self._last_sent = self._loop.time()
+                await self._send_part({"type": "http.response.body", "body": _PING, "more_body": True})
                 quiet_seconds = 0.0
             await asyncio.sleep(self._settings.ping_seconds - quiet_seconds)

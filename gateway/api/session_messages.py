@@ -5,7 +5,6 @@ from __future__ import annotations
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from config import Settings
 from gateway.api.completions import answer_call, read_call_body
 from gateway.domain import Call, Caller, Endpoint, JsonObject, SessionId
 from gateway.errors import InvalidRequest
@@ -17,12 +16,11 @@ PATH = "/v1/sessions/{session_id}/messages"
 class SessionMessagesEndpoint:
     """Takes `{content, model?, stream?, …sampling}` and serves it as the chat request that it stands for."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        rooms: Rooms = scope["app"].state.rooms
-        body = await read_call_body(scope, receive, PATH, self._settings)
+        body = await read_call_body(scope, receive, PATH, self._rooms.settings)
         if body is None:
             return
         settlement = scope["state"]["settlement"]
@@ -30,13 +28,13 @@ class SessionMessagesEndpoint:
         session_id = SessionId(scope["path_params"]["session_id"])
         chat = as_chat(body)
         if "model" not in chat:
-            chat["model"] = await self._model(rooms, caller, session_id)
+            chat["model"] = await self._model(caller, session_id)
         call = Call(settlement.request_id, Endpoint.CHAT, caller, orjson.dumps(chat), session_id)
-        await answer_call(call, rooms.pipeline, settlement, self._settings, receive, send)
+        await answer_call(call, self._rooms, scope, receive, send)
 
-    async def _model(self, rooms: Rooms, caller: Caller, session_id: SessionId) -> str:
-        record = await rooms.sessions.read(caller, session_id)
-        return record.model or self._settings.engine.served_model_name
+    async def _model(self, caller: Caller, session_id: SessionId) -> str:
+        record = await self._rooms.sessions.read(caller, session_id)
+        return record.model or self._rooms.settings.engine.served_model_name
 
 
 def as_chat(body: bytes) -> JsonObject:

@@ -9,8 +9,7 @@ from typing import Any
 
 from gateway.domain import JsonObject
 
-
-_TOKEN_ID = "[0-9]{1,9}"
+_ID_DIGITS = "[0-9]{1,9}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +79,10 @@ def biases(max_entries: int) -> Check:
     def problem(value: Any) -> str | None:
         fits = isinstance(value, dict) and len(value) <= max_entries
         if fits:
-            fits = all(re.fullmatch(_TOKEN_ID, key) and bias.problem(entry) is None for key, entry in value.items())
+            fits = all(re.fullmatch(_ID_DIGITS, key) and bias.problem(entry) is None for key, entry in value.items())
         return None if fits else f"an object of at most {max_entries} token ids, each with {bias.problem(None)}"
 
-    names = {"propertyNames": {"pattern": f"^{_TOKEN_ID}$"}}
+    names = {"propertyNames": {"pattern": f"^{_ID_DIGITS}$"}}
     return Check(
         problem, {"type": "object", "maxProperties": max_entries, **names, "additionalProperties": bias.schema}
     )

@@ -93,7 +93,7 @@ _COMMON = (
     *_SAMPLING,
     *_ignore("user", "store", "metadata", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
     *_ignore("safety_identifier", "moderation", "prompt_cache_options"),
-    *_refuse("The gateway sets it from the caller's tenant.", "priority", "cache_salt", "request_id"),
+    *_refuse("It is the gateway's to set, not a client's.", "priority", "cache_salt", "request_id"),
     *_refuse("Chat templates come from the model only.", "chat_template", "chat_template_kwargs", "documents"),
     *_refuse("It changes how the engine reads media.", "mm_processor_kwargs", "media_io_kwargs", "mm_payload"),
     *_refuse("It can be used to slow or stop the engine.", "allowed_token_ids", "bad_words", "min_tokens"),
@@ -120,7 +120,7 @@ _CHAT = (
     _own("tools", array(0), "Not offered yet."),
     *_ignore("parallel_tool_calls", "reasoning_effort", "verbosity", "modalities", "prediction"),
     *_refuse("This model writes text only.", "audio", "web_search_options"),
-    *_refuse("Use `tools`.", "functions", "function_call"),
+    *_refuse("Not offered; OpenAI has retired it.", "functions", "function_call"),
 )
 
 _COMPLETIONS = (

@@ -5,6 +5,7 @@ A request's line never holds a prompt, an answer or a credential.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
@@ -51,7 +52,11 @@ def get_logger() -> Logger:
 
 
 def _dump(event: Any, **_: Any) -> bytes:
-    return orjson.dumps(event, default=str)
+    try:
+        return orjson.dumps(event, default=str)
+    except TypeError:
+        # Half a surrogate pair, a number of more than 64 bits: a line must not fail for what it is about.
+        return json.dumps(event, default=str).encode()
 
 
 def _dump_text(event: Any, **_: Any) -> str:

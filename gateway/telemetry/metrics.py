@@ -39,7 +39,7 @@ class Metrics:
             ["route", "model"], buckets=_DURATION_BUCKETS, registry=new,
         )  # fmt: skip
         self.first_token = Histogram(
-            "gateway_time_to_first_token_seconds", "From the request's head to the first content of a stream.",
+            "gateway_time_to_first_token_seconds", "From the request's head to the first content.",
             ["model"], buckets=_FIRST_TOKEN_BUCKETS, registry=new,
         )  # fmt: skip
         self.tokens = Counter(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -19,13 +21,14 @@ from gateway.domain import (
     UpstreamStream,
     Usage,
 )
-from gateway.errors import EngineBroke, EngineRefused, GatewayError
+from gateway.errors import EngineBroke, EngineFailure, EngineRefused, GatewayError
 from gateway.upstream.refusal import refusal
 from gateway.upstream.splice import ChunkSplicer, usage_of
 from gateway.upstream.sse import EventSplitter
 from gateway.upstream.transcript import Transcript
 
 _MAX_ERROR_BYTES = 65_536
+_LAST_CHUNK_SECONDS = 1.0
 _ROLE_CHUNK = b'"delta":{"role":"assistant","content":""'
 _ABORTED = b'"finish_reason":"abort"'
 _ID_PREFIXES = {Endpoint.CHAT: "chatcmpl-", Endpoint.COMPLETIONS: "cmpl-"}
@@ -74,7 +77,10 @@ class StreamedAnswer:
         """Read until more than the role chunk is here. Raises EngineFailure, EngineRefused for an empty abort."""
         content = False
         while not content and not self._splicer.done:
-            payloads = await self._payloads()
+            data = await self._stream.read()
+            if not data:
+                raise _cut_short()
+            payloads = self._splitter.feed(data)
             for payload in payloads:
                 if _ABORTED in payload and not content:
                     raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
@@ -95,40 +101,48 @@ class StreamedAnswer:
         while not self._splicer.done:
             if self._failure is not None:
                 raise self._failure
-            events = self._events(await self._payloads())
+            data = await self._stream.read()
+            if not data:
+                raise _cut_short()
+            events = self._events(self._splitter.feed(data))
             if events:
                 return events
         return b""
 
     async def finish(self) -> None:
-        """Take in the end of the body, so that close() gives the connection back instead of cutting it."""
-        if not await self._stream.read():
-            self._stream.close()
+        """Take in the end of the body, so that close() gives the connection back instead of cutting it.
+
+        It comes with the end marker or right after it; an engine that keeps it back loses the connection.
+        """
+        with suppress(TimeoutError, EngineFailure):
+            async with asyncio.timeout(_LAST_CHUNK_SECONDS):
+                await self._stream.read()
 
     def close(self) -> None:
         """Let the engine's connection go: to its pool after the last byte, else closed at once."""
         self._stream.close()
-
-    async def _payloads(self) -> list[bytes]:
-        data = await self._stream.read()
-        if not data:
-            raise EngineBroke("The engine's answer was cut short.")
-        return self._splitter.feed(data)
 
     def _events(self, payloads: list[bytes]) -> bytes:
         """Return the events up to the first that reports a failure, which is kept for after them."""
         events = []
         for payload in payloads:
             try:
-                for_client = self._splicer.splice(payload)
+                for_client = self._spliced(payload)
             except GatewayError as error:
                 self._failure = error
                 break
             if for_client:
                 events.append(b"data: " + for_client + b"\n\n")
-                if self._transcript is not None:
-                    self._transcript.add(for_client)
         return b"".join(events)
+
+    def _spliced(self, payload: bytes) -> bytes:
+        if _ABORTED in payload:
+            # A vLLM that goes down ends what is running so. To the client it would look like a whole answer.
+            raise EngineBroke("The engine stopped before the end of its answer.")
+        for_client = self._splicer.splice(payload)
+        if for_client and self._transcript is not None:
+            self._transcript.add(for_client)
+        return for_client
 
 
 Answer = WholeAnswer | StreamedAnswer
@@ -164,6 +178,10 @@ async def ask(
         raise
 
 
+def _cut_short() -> EngineBroke:
+    return EngineBroke("The engine's answer was cut short.")
+
+
 def _request(prompt: Prompt, request_id: RequestId) -> EngineRequest:
     headers = (
         ("content-type", "application/json"),
@@ -187,12 +205,21 @@ async def _read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
 def _whole(body: bytes, public_id: str, model: str) -> WholeAnswer:
     try:
         answer: Any = orjson.loads(body)
-        choices = answer["choices"]
-        first = choices[0]
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+        texts = [_text_of(choice) for choice in answer["choices"]]
+        reasons = [choice.get("finish_reason") for choice in answer["choices"]]
+        text, finish_reason = texts[0], reasons[0]
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise EngineBroke("The engine's answer has an unknown shape.") from None
-    text = first.get("text") or (first.get("message") or {}).get("content") or ""
-    if first.get("finish_reason") == "abort" and not text:
+    if "abort" in reasons:
+        if any(texts):
+            raise EngineBroke("The engine stopped before the end of its answer.")
         raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
     answer |= {"id": public_id, "model": model}
-    return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), text, first.get("finish_reason"))
+    return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), text, finish_reason)
+
+
+def _text_of(choice: Any) -> str:
+    text = choice.get("text") or (choice.get("message") or {}).get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError("an answer is a text")
+    return text

@@ -8,7 +8,7 @@ microseconds. A `"` inside a JSON text is escaped, so the marker cannot occur wi
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -67,7 +67,7 @@ class ChunkSplicer:
         if cut < 0:
             return self._new_prefix + payload[start:]
         tail = payload[cut + len(_USAGE) : -1]
-        if tail[-1:] != b"}" or tail[:1] != b"{":
+        if not _is_object(tail):
             return self._by_json(payload)
         if payload.startswith(b"[]", start):
             self._usages[_ALL] = tail
@@ -93,9 +93,10 @@ class ChunkSplicer:
             raise EngineBroke("The engine sent a chunk that is not JSON.") from None
         if isinstance(chunk, dict) and chunk.get("error"):
             raise refusal_in_stream(payload)
-        if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        if not isinstance(choices, list) or not all(map(_is_choice, choices)):
             raise EngineBroke("The engine sent a chunk of an unknown shape.")
-        return chunk
+        return cast("dict[str, Any]", chunk)
 
     def _learn_prefix(self, payload: bytes) -> None:
         at = payload.find(_CHOICES)
@@ -115,6 +116,22 @@ class ChunkSplicer:
         return orjson.dumps(kept | {"id": self._public_id, "model": self._model})
 
 
+def _is_object(tail: bytes) -> bool:
+    """Whether this is one JSON object and nothing behind it: a flat one is told by its only brace at the end."""
+    if tail[:1] != b"{":
+        return False
+    if tail.find(b"}") == len(tail) - 1:
+        return True
+    try:
+        return isinstance(orjson.loads(tail), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _is_choice(choice: Any) -> bool:
+    return isinstance(choice, dict) and isinstance(choice.get("index"), int)
+
+
 def _choice_of(payload: bytes, start: int) -> bytes:
     """Return what tells one choice's chunks from another's: `{"index":0`."""
     return payload[start + 1 : payload.find(b",", start)]
@@ -124,9 +141,13 @@ def usage_of(usage: Any) -> Usage | None:
     """Return vLLM's usage object as a value, None for anything else."""
     if not isinstance(usage, dict):
         return None
-    details = usage.get("prompt_tokens_details") or {}
+    details = usage.get("prompt_tokens_details")
     return Usage(
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
-        cached_tokens=int(details.get("cached_tokens") or 0),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
     )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

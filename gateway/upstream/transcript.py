@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import orjson
 
+from gateway.errors import EngineBroke
+
 
 class Transcript:
     """The first choice's text and finish reason."""
@@ -20,8 +22,11 @@ class Transcript:
         return "".join(self._parts)
 
     def add(self, payload: bytes) -> None:
-        """Take in one chunk that the client gets."""
-        for choice in orjson.loads(payload)["choices"]:
-            if choice["index"] == 0:
-                self._parts.append(choice["delta"].get("content") or "")
-                self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        """Take in one chunk that the client gets. Raises EngineBroke for one that cannot be kept."""
+        try:
+            for choice in orjson.loads(payload)["choices"]:
+                if choice["index"] == 0:
+                    self._parts.append("" + (choice["delta"].get("content") or ""))
+                    self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise EngineBroke("The engine sent a chunk of an unknown shape.") from None

@@ -81,6 +81,10 @@ class EngineProcess:
         stats: dict[str, Any] = response.json()
         return stats
 
+    async def asked(self) -> list[dict[str, Any]]:
+        """Return the last requests for an answer; the gateway's looks at health and models do not count."""
+        return [request for request in (await self.stats())["requests"] if request["method"] == "POST"]
+
     async def eventually(self, seconds: float = 2.0, **expected: Any) -> dict[str, Any]:
         """Return the stats once they hold `expected`; fail after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds

@@ -46,7 +46,7 @@ async def test_the_engine_gets_the_system_prompt_and_the_whole_history(
     path = await new_session(gateway.client, system="Be brief.")
     for text in ("first", "second"):
         await gateway.client.post(f"{path}/messages", json={"content": text})
-    seen = json.loads((await engine.stats())["requests"][-1]["body"])
+    seen = json.loads((await engine.asked())[-1]["body"])
     assert [(message["role"], message["content"]) for message in seen["messages"]] == [
         ("system", "Be brief."), ("user", "first"), ("assistant", "You said: first"), ("user", "second")
     ]  # fmt: skip
@@ -203,3 +203,13 @@ async def test_chats_without_a_session_go_on_while_redis_is_away(
                 break
             await asyncio.sleep(0.05)
         assert await gateway.metric("gateway_redis_up") == 1
+
+
+@pytest.mark.parametrize("session_id", ["a\r\nx-evil: 1", "sess_ ", "{tag}", "x" * 65, ""])
+async def test_a_session_id_that_could_not_be_ours_is_refused_and_never_echoed(
+    gateway: GatewayProcess, session_id: str
+) -> None:
+    response = await gateway.client.post(PATH, json=body(session_id=session_id))
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "session_id")
+    assert "x-evil" not in response.headers
+    assert "x-session-id" not in response.headers

@@ -1,0 +1,27 @@
+"""Rewrite the README's generated tables: `python tools/tables.py`, or `make docs`. A test holds them to be current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_README = Path(__file__).resolve().parents[1] / "README.md"
+_GENERATORS = {"settings": "config.describe", "parameters": "gateway.prompt.describe"}
+
+
+def main() -> None:
+    """Put each generator's output between its markers."""
+    text = _README.read_text(encoding="utf-8")
+    for name, module in _GENERATORS.items():
+        table = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=True).stdout  # noqa: S603
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, count = pattern.subn(lambda found, table=table: f"{found[1]}{table.strip()}\n{found[2]}", text)
+        if count != 1:
+            raise SystemExit(f"README.md has no place for the table of {name}")
+    _README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
