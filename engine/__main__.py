@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,11 +22,12 @@ import uvicorn
 
 from config import Settings, SettingsError, load_settings
 from engine import demo
-from engine.command import Command, Distribution, command_for, is_demo
+from engine.address import bind
+from engine.command import Command, Distribution, command_for, is_demo, on_cpu
 from engine.life import Rules
 from engine.preflight import installed_distribution, problems_of
-from engine.probe import client_for, read
-from engine.process import EngineProcess
+from engine.probe import Lookout, PatientLookout, client_for
+from engine.process import EngineProcess, leashed
 from engine.repair import repair_torch_extras
 from engine.restart import EXIT_PERMANENT
 from engine.stage import stage_of
@@ -33,24 +35,44 @@ from engine.status import StatusApp
 from engine.supervisor import Supervisor
 
 _SHOWN_LINES = 15
+_CLEAN_UP_SECONDS = 10.0
 
 
 def main() -> int:
     """Read the settings and run; problems are sentences on standard error."""
     options = _options()
     _configure_logging()
+    # Until the supervisor takes the signals over, SIGTERM is what Ctrl-C is: it unwinds, and nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
     flags: dict[str, Any] = {"engine": {"profile": options.profile}} if options.profile else {}
     try:
         settings = load_settings(flags, options.config)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return EXIT_PERMANENT
-    prepared = _prepare(settings)
+    prepared = _prepare(settings, supervised=not options.exec)
     if isinstance(prepared, int):
         return prepared
     if options.exec:
-        os.execvpe(prepared.argv[0], prepared.argv, {**os.environ, **prepared.env})  # noqa: S606 - no shell is wanted
+        return _become(prepared)
     return asyncio.run(_supervise(settings, prepared))
+
+
+def _become(command: Command) -> int:
+    """Replace this process by `command`; returns only where that cannot be."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would hand that on.
+    try:
+        os.execvpe(command.argv[0], command.argv, command.environment(os.environ))  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        print(f"{command.argv[0]} cannot be run: {error.strerror}", file=sys.stderr)
+        return EXIT_PERMANENT
 
 
 def _options() -> argparse.Namespace:
@@ -73,16 +95,17 @@ def _configure_logging() -> None:
     )
 
 
-def _prepare(settings: Settings) -> Command | int:
+def _prepare(settings: Settings, *, supervised: bool) -> Command | int:
     """Return the command to run, or the exit code after saying why there is none."""
-    problems = problems_of(settings)
+    problems = problems_of(settings, supervised=supervised)
     for problem in problems:
         print(problem.sentence, file=sys.stderr)
     if problems:
         return EXIT_PERMANENT if any(problem.permanent for problem in problems) else 1
     if settings.engine.command:
         return command_for(settings, settings.engine.model, Distribution.VLLM)
-    sentence = repair_torch_extras(settings.data_dir)
+    # Only pip's choice for a CPU may not fit; and on a GPU the image tower needs torchvision.
+    sentence = repair_torch_extras(settings.data_dir) if on_cpu(settings) else None
     if sentence:
         print(sentence, file=sys.stderr)
         return EXIT_PERMANENT
@@ -97,11 +120,24 @@ def _demo_model(data_dir: Path) -> str | None:
     folder = demo.model_dir(data_dir)
     if not demo.is_built(folder):
         structlog.get_logger().info("demo_model_building", folder=str(folder))
-        done = subprocess.run([sys.executable, "-m", "engine.demo.build", str(folder)], check=False)  # noqa: S603
-        if done.returncode:
+        if _run_child([sys.executable, "-m", "engine.demo.build", str(folder)]):
             print(f"The demo model could not be built in {folder}.", file=sys.stderr)
             return None
     return str(folder)
+
+
+def _run_child(argv: list[str]) -> int:
+    """Run a command to its end and return its exit code. Interrupted, it is interrupted too, and cleans up."""
+    with subprocess.Popen(leashed(argv)) as child:  # noqa: S603 - our own interpreter and arguments
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(_CLEAN_UP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+            raise
 
 
 async def _supervise(settings: Settings, command: Command) -> int:
@@ -114,7 +150,12 @@ async def _supervise(settings: Settings, command: Command) -> int:
             loop.add_signal_handler(number, supervisor.stop)
         about = {"profile": engine.profile, "model": engine.model, "served_model_name": engine.served_model_name}
         status = StatusApp(supervisor, about, lambda: _stage(supervisor))
-        async with _serving(status, settings):
+        try:
+            port = bind(engine.host, engine.status_port)
+        except OSError as error:  # Somebody was quicker, after the preflight.
+            print(f"engine.status_port: {engine.status_port} cannot be listened on: {error}", file=sys.stderr)
+            return 1
+        async with _serving(status, port):
             code = await supervisor.run()
     if code:
         for line in EngineProcess.tail(log, _SHOWN_LINES):
@@ -124,9 +165,9 @@ async def _supervise(settings: Settings, command: Command) -> int:
 
 
 def _supervisor(settings: Settings, command: Command, log: Path, client: httpx.AsyncClient) -> Supervisor:
-    return Supervisor(
-        Rules.of(settings.engine), start=lambda: EngineProcess.start(command, log), look=lambda: read(client)
-    )
+    engine = settings.engine
+    lookout = PatientLookout(Lookout(client, engine), engine.hang_seconds)
+    return Supervisor(Rules.of(engine), start=lambda: EngineProcess.start(command, log), look=lookout.look)
 
 
 def _stage(supervisor: Supervisor) -> str:
@@ -135,12 +176,10 @@ def _stage(supervisor: Supervisor) -> str:
 
 
 @asynccontextmanager
-async def _serving(status: StatusApp, settings: Settings) -> AsyncIterator[None]:
-    """Serve the status port until exit. The supervisor's signals stay its own."""
+async def _serving(status: StatusApp, port: socket.socket) -> AsyncIterator[None]:
+    """Serve the status on a bound socket until exit. The supervisor's signals stay its own."""
     config = uvicorn.Config(
         status.app(),
-        host=settings.engine.host,
-        port=settings.engine.status_port,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -149,7 +188,8 @@ async def _serving(status: StatusApp, settings: Settings) -> AsyncIterator[None]
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]
-    serving = asyncio.create_task(server.serve())
+    # Left to bind by itself, uvicorn would end this process where the port is taken, and the engine with it.
+    serving = asyncio.create_task(server.serve(sockets=[port]))
     try:
         yield
     finally:

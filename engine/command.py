@@ -7,12 +7,14 @@ installed vLLM's own parser.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from config import Settings
+from config.load import PREFIX
 from config.schema import EngineProfile
 
 _KEEP_ALIVE_SECONDS = 75
@@ -32,6 +34,12 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """Return all variables for it: those inherited but our own settings, some of which are secrets, and `env`."""
+        kept = {name: value for name, value in inherited.items() if not name.startswith(PREFIX)}
+        kept.pop("GATEWAY_API_KEY", None)
+        return kept | dict(self.env)
 
 
 def command_for(settings: Settings, model: str, distribution: Distribution) -> Command:
@@ -71,7 +79,8 @@ def _flags(settings: Settings) -> list[str]:
         *("--max-num-seqs", str(engine.max_num_seqs)),
         *("--max-num-queued-reqs", str(queued)),
         *("--scheduling-policy", "priority"),
-        *("--shutdown-timeout", str(round(engine.shutdown_timeout_seconds))),
+        # Whole seconds, and not rounded to 0: that would abort everything at once.
+        *("--shutdown-timeout", str(math.ceil(engine.shutdown_timeout_seconds))),
         *("--structured-outputs-config.backend", "xgrammar"),
         # A weak model under a grammar may otherwise write white space for ever.
         *("--structured-outputs-config.disable_any_whitespace", "true"),

@@ -7,6 +7,7 @@ any ──stop asked──▶ draining ──exit──▶ stopped ◀───�
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,6 +17,8 @@ from engine.restart import EXIT_PERMANENT, RestartPolicy
 
 _EARLY_DEATHS = 2
 """An engine that never got ready and ended this often will end so again."""
+
+_AS_ASKED = "stopped as asked"
 
 
 class Phase(StrEnum):
@@ -90,14 +93,17 @@ def began(life: Life, now: float) -> Life:
     )  # fmt: skip
 
 
+def not_started(life: Life, why: str, now: float, rules: Rules) -> tuple[Life, Do]:
+    """No child could be started: the machine's doing, which may pass."""
+    return _start_again(life, f"it could not be started: {why}", now, rules)
+
+
 def looked(life: Life, reading: Reading, now: float, rules: Rules) -> tuple[Life, Do]:
-    """The engine was looked at."""
-    if life.phase is Phase.STARTING:
+    """The engine was looked at. One that is killed already has no more to say."""
+    if life.killed_because is None and life.phase is Phase.STARTING:
         return _looked_while_starting(life, reading, now, rules)
-    if life.phase is Phase.READY and life.killed_because is None:
+    if life.killed_because is None and life.phase is Phase.READY:
         return _looked_while_ready(life, reading, now, rules)
-    if life.phase is Phase.DRAINING and now - life.since >= rules.drain_seconds and life.killed_because is None:
-        return _kill(life, "it did not end in time"), Do.KILL
     return life, Do.NOTHING
 
 
@@ -105,24 +111,24 @@ def exited(life: Life, code: int, now: float, rules: Rules) -> tuple[Life, Do]:
     """The child has ended."""
     life = replace(life, healthy=False, last_exit=code)
     if life.phase is Phase.DRAINING:
-        return _stopped(life, 0, now, "stopped as asked"), Do.LEAVE
-    early = 0 if life.phase is Phase.READY or life.was_ever_ready else life.deaths_before_ready + 1
-    life = replace(life, deaths_before_ready=early)
+        how = f"stopped as asked; {life.killed_because}" if life.killed_because else _AS_ASKED
+        return _stopped(life, 0, now, how), Do.LEAVE
     why = life.killed_because or f"it ended by itself with {_describe(code)}"
-    if early >= _EARLY_DEATHS:
+    # SIGKILL is never its own doing: somebody's hand, or the kernel for want of memory.
+    its_own = life.killed_because is not None or code != -signal.SIGKILL
+    if its_own and not life.was_ever_ready:
+        life = replace(life, deaths_before_ready=life.deaths_before_ready + 1)
+    if life.deaths_before_ready >= _EARLY_DEATHS:
         return _stopped(life, EXIT_PERMANENT, now, f"it cannot start: {why}"), Do.LEAVE
-    wait_seconds = rules.policy.next_wait_seconds(life.restarts, now)
-    if wait_seconds is None:
-        return _stopped(life, 1, now, f"the restart budget is used up: {why}"), Do.LEAVE
-    restarts = (*rules.policy.recent(life.restarts, now), now)
-    life = replace(life, phase=Phase.RESTARTING, since=now, restarts=restarts, wake_at=now + wait_seconds, reason=why)
-    return life, Do.NOTHING
+    return _start_again(life, why, now, rules)
 
 
-def ticked(life: Life, now: float) -> tuple[Life, Do]:
-    """Time has passed while no child was there."""
+def ticked(life: Life, now: float, rules: Rules) -> tuple[Life, Do]:
+    """Time has passed."""
     if life.phase is Phase.RESTARTING and life.wake_at is not None and now >= life.wake_at:
         return life, Do.START
+    if life.phase is Phase.DRAINING and life.killed_because is None and now - life.since >= rules.drain_seconds:
+        return _kill(life, f"it did not end within {rules.drain_seconds:g} s"), Do.KILL
     return life, Do.NOTHING
 
 
@@ -131,7 +137,7 @@ def stop_asked(life: Life, now: float) -> tuple[Life, Do]:
     if life.phase in (Phase.STARTING, Phase.READY):
         return replace(life, phase=Phase.DRAINING, since=now, healthy=False, reason="stop asked"), Do.TERMINATE
     if life.phase is Phase.RESTARTING:
-        return _stopped(life, 0, now, "stopped as asked"), Do.LEAVE
+        return _stopped(life, 0, now, _AS_ASKED), Do.LEAVE
     return life, Do.NOTHING
 
 
@@ -142,7 +148,7 @@ def _looked_while_starting(life: Life, reading: Reading, now: float, rules: Rule
             progress=watch(NEVER_READ, reading, now), reason="",
         )  # fmt: skip
         return ready, Do.NOTHING
-    if now - life.since >= rules.startup_timeout_seconds and life.killed_because is None:
+    if now - life.since >= rules.startup_timeout_seconds:
         return _kill(life, f"it was not ready after {rules.startup_timeout_seconds:g} s"), Do.KILL
     return life, Do.NOTHING
 
@@ -160,6 +166,15 @@ def _looked_while_ready(life: Life, reading: Reading, now: float, rules: Rules) 
     return life, Do.NOTHING
 
 
+def _start_again(life: Life, why: str, now: float, rules: Rules) -> tuple[Life, Do]:
+    wait_seconds = rules.policy.next_wait_seconds(life.restarts, now)
+    if wait_seconds is None:
+        return _stopped(life, 1, now, f"the restart budget is used up: {why}"), Do.LEAVE
+    restarts = (*rules.policy.recent(life.restarts, now), now)
+    life = replace(life, phase=Phase.RESTARTING, since=now, restarts=restarts, wake_at=now + wait_seconds, reason=why)
+    return life, Do.NOTHING
+
+
 def _kill(life: Life, why: str) -> Life:
     return replace(life, healthy=False, killed_because=why, reason=why)
 
@@ -169,4 +184,9 @@ def _stopped(life: Life, exit_code: int, now: float, why: str) -> Life:
 
 
 def _describe(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

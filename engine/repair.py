@@ -14,20 +14,24 @@ from pathlib import Path
 import structlog
 
 _PACKAGES = ("torchvision", "torchaudio", "torchcodec")
+_IMPORTED = ("torchvision", "torchaudio")
+"""What transformers imports wherever it is installed; torchcodec only shares their fate."""
 _TIMEOUT_SECONDS = 300.0
 
 
 def repair_torch_extras(data_dir: Path) -> str | None:
     """Uninstall what does not import, once for each set of versions. Return a sentence where that failed, else None."""
     versions = _versions()
-    if "torchvision" not in versions:
+    installed = [name for name in _IMPORTED if name in versions]
+    if not installed:
         return None
     marker = data_dir / "torch-extras.ok"
     state = " ".join(f"{name}=={version}" for name, version in versions.items())
     if marker.is_file() and marker.read_text(encoding="utf-8") == state:
         return None
-    if not _imports("torchvision"):
-        return _uninstall()
+    broken = [name for name in installed if not _imports(name)]
+    if broken:
+        return _uninstall([name for name in _PACKAGES if name in versions], broken)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text(state, encoding="utf-8")
     return None
@@ -44,17 +48,22 @@ def _versions() -> dict[str, str]:
 
 
 def _imports(package: str) -> bool:
-    """Whether a child can import it; a broken build may end the process that tries."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter and a name of ours
-        [sys.executable, "-c", f"import {package}"], capture_output=True, timeout=_TIMEOUT_SECONDS, check=False
-    )
-    return done.returncode == 0
+    """Whether a child can import it; a broken build may end, or stop, the process that tries."""
+    return _run([sys.executable, "-c", f"import {package}"])
 
 
-def _uninstall() -> str | None:
-    command = [sys.executable, "-m", "pip", "uninstall", "-y", *_PACKAGES]
-    structlog.get_logger().info("torch_extras_removed", packages=_PACKAGES, reason="torchvision does not import")
-    done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)  # noqa: S603
-    if done.returncode == 0:
+def _uninstall(packages: list[str], broken: list[str]) -> str | None:
+    command = [sys.executable, "-m", "pip", "uninstall", "-y", *packages]
+    structlog.get_logger().info("torch_extras_removed", packages=packages, do_not_import=broken)
+    if _run(command):
         return None
-    return f"torchvision does not fit the installed torch and could not be removed; run: {' '.join(command)}"
+    does = " and ".join(broken)
+    return f"{does}: made for another torch than the installed one; could not be removed, so run: {' '.join(command)}"
+
+
+def _run(command: list[str]) -> bool:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -9,6 +9,9 @@ from config import EngineSettings
 EXIT_PERMANENT = 3
 """Exit code for what would fail the same way again; uvicorn uses the same number for a failed start."""
 
+_MOST_DOUBLINGS = 100
+"""Far above every longest wait; a float ends at 1023."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -37,7 +40,8 @@ class RestartPolicy:
         recent = len(self.recent(restarts, now))
         if recent >= self.budget:
             return None
-        return min(self.max_seconds, self.initial_seconds * 2.0**recent)
+        doublings = min(recent, _MOST_DOUBLINGS)
+        return min(self.max_seconds, self.initial_seconds * 2.0**doublings)
 
     def recent(self, restarts: tuple[float, ...], now: float) -> tuple[float, ...]:
         """Return the restarts that still count."""

@@ -49,14 +49,13 @@ class StatusApp:
     async def _status(self, _: Request) -> Response:
         life = self._supervisor.life
         process = self._supervisor.process
-        starting = life.phase is Phase.STARTING
         return JSONResponse(
             {
                 "state": life.phase,
                 "ready": life.ready,
-                "stage": self._stage() if starting else str(life.phase),
+                "stage": self._stage_now(),
                 "elapsed_seconds": round(self._supervisor.phase_seconds, 1),
-                "restarts": len(life.restarts),
+                "restarts": self._supervisor.recent_restarts,
                 "pid": process.pid if process else None,
                 "last_exit": life.last_exit,
                 "reason": life.reason or None,
@@ -64,10 +63,18 @@ class StatusApp:
             }
         )
 
+    def _stage_now(self) -> str:
+        life = self._supervisor.life
+        if life.phase is Phase.STARTING:
+            return self._stage()
+        if life.phase is Phase.READY and not life.healthy:
+            return "being ended" if life.killed_because else "not answering"
+        return str(life.phase)
+
     async def _metrics(self, _: Request) -> Response:
         life = self._supervisor.life
         self._ready.set(life.ready)
-        self._restarts.set(len(life.restarts))
+        self._restarts.set(self._supervisor.recent_restarts)
         for phase in Phase:
             self._phase.labels(phase.value).set(phase is life.phase)
         return Response(generate_latest(self._registry), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.repair import repair_torch_extras
+
 
 def build_in_subprocess(out_dir: Path, **environment: str) -> None:
     """Run the build's command line; the environment is bare, so the build can lean on none of ours."""
@@ -21,6 +23,9 @@ def build_in_subprocess(out_dir: Path, **environment: str) -> None:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out_dir = tmp_path_factory.mktemp("data") / "demo-model"
+    folder = tmp_path_factory.mktemp("data")
+    # What the preflight does before it builds: a torchvision for another torch would stop the import of transformers.
+    assert repair_torch_extras(folder) is None
+    out_dir = folder / "demo-model"
     build_in_subprocess(out_dir, PYTHONHASHSEED="1")
     return out_dir

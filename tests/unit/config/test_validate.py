@@ -1,0 +1,79 @@
+from typing import Any
+
+import pytest
+
+from config import Settings
+from config.validate import is_loopback, problems_of
+
+SECRET = "s" * 32
+
+# What is set, and which setting is then named as wrong.
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"auth": {"mode": "off"}, "server": {"host": "0.0.0.0"}}, "auth.mode"),
+    ({"auth": {"jwt_secret": "s" * 31}}, "auth.jwt_secret"),
+    ({"auth": {"jwt_secret": SECRET, "jwt_issuer": ""}}, "auth.jwt_issuer"),
+    ({"auth": {"jwt_secret": SECRET, "jwt_audience": ""}}, "auth.jwt_audience"),
+    ({"auth": {"api_key": "key "}}, "auth.api_key"),
+    ({"auth": {"api_key": "schlüssel"}}, "auth.api_key"),
+    ({"auth": {"api_key": "a\nb"}}, "auth.api_key"),
+    ({"server": {"port": 8100}}, "engine.port"),
+    ({"engine": {"port": 9000, "status_port": 9000}}, "engine.status_port"),
+    ({"server": {"host": ""}}, "server.host"),
+    ({"server": {"trusted_hosts": ""}}, "server.trusted_hosts"),
+    ({"server": {"cors_origins": "example.org"}}, "server.cors_origins"),
+    ({"server": {"cors_origins": "https://example.org/"}}, "server.cors_origins"),
+    ({"redis": {"url": "http://db"}}, "redis.url"),
+    ({"redis": {"url": "unix://"}}, "redis.url"),
+    ({"redis": {"url": "redis://:secret@"}}, "redis.url"),
+    ({"redis": {"url": "redis://db:port"}}, "redis.url"),
+    ({"routing": {"engines": "gpu:8100"}}, "routing.engines"),
+    ({"routing": {"engines": "http://gpu/v1"}}, "routing.engines"),
+    ({"routing": {"engines": "http://gpu,http://gpu"}}, "routing.engines"),
+    ({"prompt": {"default_max_tokens": 9000}}, "prompt.default_max_tokens"),
+    ({"engine": {"max_model_len_tokens": 1024}}, "prompt.default_max_tokens"),
+    ({"stream": {"idle_timeout_seconds": 4000}}, "stream.idle_timeout_seconds"),
+    ({"stream": {"headers_timeout_seconds": 4000}}, "stream.headers_timeout_seconds"),
+    ({"engine": {"restart_initial_seconds": 61}}, "engine.restart_initial_seconds"),
+]
+
+RIGHT: list[dict[str, Any]] = [
+    {},
+    {"auth": {"mode": "off"}, "server": {"host": "::1"}},
+    {"auth": {"mode": "off", "allow_off_on_any_address": True}, "server": {"host": "0.0.0.0"}},
+    {"auth": {"jwt_secret": SECRET, "api_key": "any string: 123"}},
+    {"server": {"port": 0}, "engine": {"port": 0, "status_port": 0}},
+    {"server": {"port": 8100}, "routing": {"engines": "http://gpu:8100,unix:///run/vllm.sock"}},
+    {"server": {"cors_origins": "https://example.org,http://localhost:3000"}},
+    {"redis": {"url": "unix:///run/redis.sock"}},
+    {"redis": {"url": "rediss://user:password@db:6380/1"}},
+]
+
+
+@pytest.mark.parametrize(("tree", "named"), WRONG)
+def test_settings_that_do_not_fit_together_are_one_sentence_that_names_the_setting(
+    tree: dict[str, Any], named: str
+) -> None:
+    problems = problems_of(Settings.model_validate(tree))
+    assert [problem.partition(": ")[0] for problem in problems] == [named]
+
+
+@pytest.mark.parametrize("tree", RIGHT)
+def test_settings_that_fit_have_no_problems(tree: dict[str, Any]) -> None:
+    assert problems_of(Settings.model_validate(tree)) == []
+
+
+def test_every_problem_is_said_at_once_and_no_secret_with_it() -> None:
+    tree = {"auth": {"jwt_secret": "hunter2", "api_key": "hunter2\t"}, "redis": {"url": "hunter2://hunter2@db"}}
+    problems = problems_of(Settings.model_validate(tree))
+    assert len(problems) == 3
+    assert "hunter2" not in "\n".join(problems)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)

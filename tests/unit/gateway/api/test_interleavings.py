@@ -1,0 +1,212 @@
+"""Whatever the client, the engine and the deadline do, and in whatever order: settled once, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from config import (
+    AuthSettings,
+    EngineSettings,
+    LimitsSettings,
+    RedisSettings,
+    RoutingSettings,
+    Settings,
+    StreamSettings,
+)
+from gateway.app import create_app
+from gateway.domain import EngineRequest, Replica, UpstreamStream
+from gateway.errors import EngineBroke, EngineTimedOut, EngineUnreachable
+from gateway.routing.member import State
+
+KEY = "interleavings"
+PREFIX = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"fake","choices":'
+USAGE = '"usage":{"prompt_tokens":3,"total_tokens":5,"completion_tokens":2}'
+
+
+def event(choices: str, usage: str = "") -> bytes:
+    """Return one event of a stream, as the engine writes it."""
+    return f"data: {PREFIX}{choices}{usage}}}\n\n".encode()
+
+
+ROLE = event('[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]', "," + USAGE)
+CONTENT = event('[{"index":0,"delta":{"content":"x"},"finish_reason":null}]', "," + USAGE)
+ABORT = event('[{"index":0,"delta":{"content":""},"finish_reason":"abort"}]')
+ERROR = b'data: {"error": {"message": "m", "code": 500}}\n\n'
+DONE = b"data: [DONE]\n\n"
+WHOLE = json.dumps(
+    {"id": "x", "model": "fake", "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": None}
+).encode()
+
+ENGINE: dict[str, bytes | Exception] = {
+    "role": ROLE, "content": CONTENT, "abort": ABORT, "error": ERROR, "done": DONE, "whole": WHOLE, "end": b"",
+    "cut": EngineBroke("cut"), "silent": EngineTimedOut("silent"),
+}  # fmt: skip
+ACTIONS = st.sampled_from(["open", "refuse", *ENGINE, "gone", "block", "unblock", "tick", "tick"])
+
+
+class ScriptedStream:
+    """An answer whose bytes come when the test says so."""
+
+    def __init__(self, script: ScriptedEngine) -> None:
+        self.status = 200
+        self.headers: Mapping[bytes, bytes] = {}
+        self.closed = False
+        self._script = script
+
+    async def read(self) -> bytes:
+        """Return what the script has next."""
+        assert not self.closed, "read after close"
+        item = await self._script.answers.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Note that it is let go."""
+        self.closed = True
+
+
+class ScriptedEngine:
+    """The seam to the engines, driven by the test."""
+
+    def __init__(self) -> None:
+        self.opening: asyncio.Queue[str] = asyncio.Queue()
+        self.answers: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self.streams: list[ScriptedStream] = []
+
+    async def open(self, replica: Replica, request: EngineRequest) -> UpstreamStream:
+        """Open or refuse, when the test says so."""
+        if await self.opening.get() == "refuse":
+            raise EngineUnreachable("refused")
+        self.streams.append(ScriptedStream(self))
+        return self.streams[-1]
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class Client:
+    """The server's side of one connection: what the app receives, and what it sends."""
+
+    def __init__(self, body: bytes) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.gone = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self._body: bytes | None = body
+
+    async def receive(self) -> dict[str, Any]:
+        """Give the body, then wait for the end of the connection or of the response, as uvicorn does."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Take a message; a client that has gone takes nothing, without a word."""
+        await self.writable.wait()
+        self.sent.append(dict(message))
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.gone.set()
+
+
+def app_settings(folder: str) -> Settings:
+    """Return settings of a gateway that needs no Redis and no engine."""
+    return Settings(
+        auth=AuthSettings(api_key=SecretStr(KEY)),
+        redis=RedisSettings(url=SecretStr("unix:///nonexistent")),
+        limits=LimitsSettings(requests_per_minute=0, requests_per_hour=0),
+        routing=RoutingSettings(engines=("http://127.0.0.1:1", "http://127.0.0.1:2"), queue_seconds=0.05),
+        engine=EngineSettings(served_model_name="fake"),
+        stream=StreamSettings(first_ping_seconds=0.002, ping_seconds=0.002),
+        data_dir=Path(folder),
+    )
+
+
+def scope() -> dict[str, Any]:
+    """Return the scope of one chat request."""
+    headers = [(b"authorization", f"Bearer {KEY}".encode()), (b"content-type", b"application/json")]
+    path = "/v1/chat/completions"
+    return {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+
+
+async def play(actions: list[str], stream: bool, folder: str) -> None:
+    """Run one request through these actions, then let its client go, and look at what is left."""
+    app = create_app(app_settings(folder))
+    rooms = app.state.rooms
+    engine = ScriptedEngine()
+    rooms.pipeline._engines = engine
+    for member in rooms.fleet.members:
+        rooms.fleet.learned(member, frozenset({"fake"}))
+        rooms.fleet.set_state(member, State.READY)
+    body = {"model": "fake", "messages": [{"role": "user", "content": "x"}], "stream": stream}
+    client = Client(json.dumps(body).encode())
+    request = asyncio.create_task(app(scope(), client.receive, client.send))
+    for action in actions:
+        await act(action, engine, client)
+    client.writable.set()
+    client.gone.set()
+    await asyncio.wait_for(request, 5)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    check(rooms, engine, client)
+
+
+async def act(action: str, engine: ScriptedEngine, client: Client) -> None:
+    """Do one thing."""
+    if action in ("open", "refuse"):
+        engine.opening.put_nowait(action)
+    elif action in ENGINE:
+        engine.answers.put_nowait(ENGINE[action])
+    elif action == "gone":
+        client.gone.set()
+    elif action == "block":
+        client.writable.clear()
+    elif action == "unblock":
+        client.writable.set()
+    else:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+
+
+def check(rooms: Any, engine: ScriptedEngine, client: Client) -> None:
+    """The invariants."""
+    settled = [
+        sample.value
+        for metric in rooms.metrics.requests.collect()
+        for sample in metric.samples
+        if sample.name == "gateway_requests_total"
+    ]
+    assert settled == [1.0]
+    assert [stream.closed for stream in engine.streams] == [True] * len(engine.streams)
+    assert [member.in_flight for member in rooms.fleet.members] == [0, 0]
+    assert rooms.metrics.in_flight._value.get() == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    kinds = [message["type"] for message in client.sent]
+    assert kinds == (["http.response.start"] + ["http.response.body"] * (len(kinds) - 1) if kinds else [])
+    bodies = [message for message in client.sent if message["type"] == "http.response.body"]
+    assert [message.get("more_body", False) for message in bodies[:-1]] == [True] * (len(bodies) - 1)
+    text = b"".join(message.get("body", b"") for message in bodies)
+    assert text.count(b"[DONE]") <= 1
+
+
+@given(st.lists(ACTIONS, max_size=14), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_settled_once_and_nothing_left(actions: list[str], stream: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(actions, stream, folder))
+
+
+def test_a_whole_stream_is_among_the_histories() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(["open", "role", "tick", "content", "content", "done", "end", "tick"], True, folder))

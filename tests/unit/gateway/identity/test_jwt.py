@@ -1,0 +1,202 @@
+"""Tokens: what passes, and everything that must not."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import AuthSettings
+from gateway.domain import Caller
+from gateway.errors import Unauthenticated
+from gateway.identity.jwt import JwtVerifier, mint
+from tests.unit.gateway.identity.tokens import SECRET, auth, claims, encoded, public_key, tampered, token
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def verify(text: str, **settings: Any) -> tuple[Caller, float]:
+    """Verify under these settings."""
+    return JwtVerifier(auth(**settings)).verify(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "caller"),
+    [
+        ({}, Caller("acme", "ann", frozenset({"chat"}))),
+        ({"scope": None}, Caller("acme", "ann")),
+        ({"scope": ""}, Caller("acme", "ann")),
+        ({"scope": "chat  admin"}, Caller("acme", "ann", frozenset({"chat", "admin"}))),
+        ({"tenant": None}, Caller("gemma-gateway", "ann", frozenset({"chat"}))),
+        ({"tenant": "Müller GmbH"}, Caller("Müller GmbH", "ann", frozenset({"chat"}))),
+        ({"models": []}, Caller("acme", "ann", frozenset({"chat"}), frozenset())),
+        ({"models": ["a", "b"]}, Caller("acme", "ann", frozenset({"chat"}), frozenset({"a", "b"}))),
+        ({"aud": ["other", "gemma-gateway"]}, Caller("acme", "ann", frozenset({"chat"}))),
+        ({"iat": int(time.time()), "jti": "x", "anything": {"else": 1}}, Caller("acme", "ann", frozenset({"chat"}))),
+    ],
+)
+def test_a_good_token_says_who_calls(changed: dict[str, Any], caller: Caller) -> None:
+    assert verify(token(claims(**changed)))[0] == caller
+
+
+@pytest.mark.parametrize(("name", "ahead"), [("exp", -5), ("nbf", 5)])
+def test_a_small_difference_of_clocks_is_forgiven(name: str, ahead: int) -> None:
+    close = token(claims(**{name: int(time.time()) + ahead}))
+    assert verify(close)[0].user == "ann"
+    with pytest.raises(Unauthenticated):
+        verify(close, jwt_leeway_seconds=0)
+
+
+def test_a_token_holds_until_it_expires_and_the_leeway_is_over() -> None:
+    assert verify(token(claims(exp=2_000_000_000)))[1] == 2_000_000_010
+    assert verify(token(claims(exp=2_000_000_000)), jwt_leeway_seconds=0)[1] == 2_000_000_000
+
+
+GOOD = token()
+HEAD, BODY, SIGNATURE = GOOD.split(".")
+UNSIGNED = encoded(b'{"alg":"none"}')
+NOW = int(time.time())
+
+REFUSED: dict[str, str] = {
+    "alg none": token(header={"alg": "none"}),
+    "alg none without a signature": UNSIGNED + f".{BODY}.",
+    "alg NONE": encoded(b'{"alg":"NONE"}') + f".{BODY}.",
+    "no alg": token(header={"typ": "JWT"}),
+    "alg is no text": token(header={"alg": ["HS256"]}),
+    "HS512": token(header={"alg": "HS512"}, digest="sha512"),
+    "HS384": token(header={"alg": "HS384"}, digest="sha384"),
+    "RS256 signed with the secret": token(header={"alg": "RS256"}),
+    "signed with a public key as the secret": token(secret=public_key()),
+    "a key of its own": token(header={"alg": "HS256", "jwk": {"kty": "oct", "k": "AA"}}, secret="\0"),
+    "another secret": token(secret="t" * 32),
+    "an empty secret": token(secret=""),
+    "an unknown critical extension": token(header={"alg": "HS256", "crit": ["exp"]}),
+    "tampered": tampered(GOOD, scope="admin"),
+    "no signature": f"{HEAD}.{BODY}.",
+    "half a signature": f"{HEAD}.{BODY}.{SIGNATURE[:20]}",
+    "a signature too long": f"{HEAD}.{BODY}.{SIGNATURE}AAAA",
+    "two parts": f"{HEAD}.{BODY}",
+    "four parts": f"{GOOD}.{BODY}",
+    "five parts, as an encrypted one": f"{GOOD}.{BODY}.{BODY}",
+    "empty": "",
+    "dots": "..",
+    "not base64": "a*b.c*d.e*f",
+    "not ascii": f"{HEAD}.é.{SIGNATURE}",
+    "not utf-8": f"{HEAD}.\udcff.{SIGNATURE}",
+    "header is not json": f"{encoded(b'x')}.{BODY}.{SIGNATURE}",
+    "header is a list": token(header=[]),
+    "header is not utf-8": token(header=b"\xff"),
+    "header nested too deep": f"{encoded(b'[' * 5000)}.{BODY}.{SIGNATURE}",
+    "claims nested too deep": token(b"[" * 3500),
+    "claims are not json": token(b"x"),
+    "claims are a list": token([]),
+    "claims are not utf-8": token(b'{"sub": "\xff"}'),
+    "too long": token(claims(more="x" * 7000)),
+    "expired": token(claims(exp=NOW - 11)),
+    "long expired": token(claims(exp=0)),
+    "not yet": token(claims(nbf=NOW + 3600)),
+    "made in the future": token(claims(iat=NOW + 3600)),
+    "without exp": token(claims(exp=None)),
+    "exp is a text": token(claims(exp="soon")),
+    "exp is true": token(claims(exp=True)),
+    "exp is null": token(claims() | {"exp": None}),
+    "exp is infinite": token(claims(exp=float("inf"))),
+    "exp is not a number": token(claims(exp=float("nan"))),
+    "exp is beyond all doubles": token(claims(exp=10**400)),
+    "nbf is infinite": token(claims(nbf=float("inf"))),
+    "iat is infinite": token(claims(iat=float("inf"))),
+    "without iss": token(claims(iss=None)),
+    "another iss": token(claims(iss="evil")),
+    "iss is a list": token(claims(iss=["gemma-gateway"])),
+    "without aud": token(claims(aud=None)),
+    "another aud": token(claims(aud="evil")),
+    "other auds": token(claims(aud=["evil", "worse"])),
+    "aud is a number": token(claims(aud=5)),
+    "without sub": token(claims(sub=None)),
+    "empty sub": token(claims(sub="")),
+    "sub is a number": token(claims(sub=5)),
+    "sub is a list": token(claims(sub=["ann"])),
+    "sub is half a character": token(claims(sub="\ud800")),
+    "sub with a line break": token(claims(sub="ann\nadmin")),
+    "empty tenant": token(claims(tenant="")),
+    "tenant is null": token(claims() | {"tenant": None}),
+    "tenant is a number": token(claims(tenant=5)),
+    "tenant with an opening brace": token(claims(tenant="a{b")),
+    "tenant with a closing brace": token(claims(tenant="a}b")),
+    "tenant with a hash tag": token(claims(tenant="{other}")),
+    "tenant is half a character": token(claims(tenant="\ud800")),
+    "tenant with a NUL": token(claims(tenant="a\0b")),
+    "scope is a list": token(claims(scope=["admin"])),
+    "scope is null": token(claims() | {"scope": None}),
+    "models is a text": token(claims(models="gemma-3n")),
+    "models of numbers": token(claims(models=[1])),
+    "models is an object": token(claims(models={"gemma-3n": True})),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_token_is_refused(name: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        verify(REFUSED[name])
+    assert caught.value.status == 401
+    caught.value.message.encode()
+    assert SECRET not in caught.value.message
+
+
+def test_without_a_secret_tokens_are_not_taken() -> None:
+    assert not JwtVerifier(AuthSettings()).enabled
+    assert JwtVerifier(auth()).enabled
+
+
+@given(st.text())
+def test_any_text_is_refused(text: str) -> None:
+    with pytest.raises(Unauthenticated):
+        verify(text)
+
+
+@given(st.integers(min_value=0, max_value=len(GOOD) - 1), st.sampled_from("AZaz09-_.=é"))
+def test_a_token_with_one_other_character_is_refused_or_means_the_same(at: int, character: str) -> None:
+    changed = GOOD[:at] + character + GOOD[at + 1 :]
+    try:
+        caller, _ = verify(changed)
+    except Unauthenticated:
+        return
+    # The last character of base64 has bits that mean nothing.
+    assert caller == verify(GOOD)[0]
+    assert at == len(GOOD) - 1 or changed == GOOD
+
+
+@given(st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "tenant", "scope", "models", "jti"]), JSON)
+def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: Any) -> None:
+    try:
+        caller, until = verify(token(claims() | {name: value}))
+    except Unauthenticated:
+        return
+    assert caller.tenant
+    assert caller.user
+    assert until > NOW
+    f"{caller.tenant}{caller.user}".encode()
+
+
+def test_a_minted_token_is_taken() -> None:
+    minted = mint(auth(), "ann", "acme", frozenset({"b", "a"}))
+    caller, until = verify(minted)
+    assert caller == Caller("acme", "ann", frozenset({"a", "b"}))
+    assert 1800 <= until - time.time() <= 1811
+    assert jwt.get_unverified_header(minted)["alg"] == "HS256"
+
+
+def test_a_minted_token_lives_as_long_as_asked() -> None:
+    assert 60 <= verify(mint(auth(), "ann", "acme", frozenset(), 60))[1] - time.time() <= 71
+
+
+def test_two_minted_tokens_differ() -> None:
+    assert mint(auth(), "a", "b", frozenset()) != mint(auth(), "a", "b", frozenset())

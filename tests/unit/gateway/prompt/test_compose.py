@@ -1,0 +1,104 @@
+"""What the engine is sent: history first, defaults where the client was silent, usage on every chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import PromptSettings
+from gateway.domain import Endpoint, History, Prompt, SessionId
+from gateway.prompt import compose
+from tests.unit.gateway.prompt.calls import MODEL, parsed
+
+SAID = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"})
+
+
+def composed(
+    fields: dict[str, Any], history: History | None = None, endpoint: Endpoint = Endpoint.CHAT, **settings: Any
+) -> Prompt:
+    """Parse and compose under the same settings."""
+    return compose(parsed(fields, endpoint, **settings), history or History(), PromptSettings(**settings))
+
+
+def body_of(prompt: Prompt) -> dict[str, Any]:
+    """Return the body as the engine reads it."""
+    body: dict[str, Any] = orjson.loads(prompt.body)
+    return body
+
+
+def test_without_history_the_engine_gets_the_request() -> None:
+    prompt = composed({"temperature": 0.5})
+    assert body_of(prompt) == {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "temperature": 0.5,
+        "max_completion_tokens": 1024,
+    }
+    assert (prompt.endpoint, prompt.model, prompt.stream) == (Endpoint.CHAT, MODEL, False)
+
+
+def test_history_comes_before_what_is_new_and_only_what_is_new_is_kept_for_the_session() -> None:
+    prompt = composed({}, History(SessionId("sess_1"), SAID))
+    assert body_of(prompt)["messages"] == [*SAID, {"role": "user", "content": "Hello"}]
+    assert prompt.new_messages == ({"role": "user", "content": "Hello"},)
+
+
+def test_a_text_request_has_no_messages() -> None:
+    prompt = composed({}, endpoint=Endpoint.COMPLETIONS)
+    assert body_of(prompt) == {"model": MODEL, "prompt": "Once", "max_tokens": 1024}
+    assert prompt.new_messages == ()
+
+
+@pytest.mark.parametrize("wants_usage", [True, False])
+def test_a_stream_always_asks_the_engine_for_usage_on_every_chunk(wants_usage: bool) -> None:
+    prompt = composed({"stream": True, "stream_options": {"include_usage": wants_usage}})
+    body = body_of(prompt)
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    assert prompt.wants_usage is wants_usage
+
+
+def test_what_is_not_streamed_asks_for_no_stream() -> None:
+    assert not {"stream", "stream_options"} & set(body_of(composed({})))
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "sent"),
+    [
+        ({}, {"default_temperature": 0.7, "default_top_k": 40}, {"temperature": 0.7, "top_k": 40}),
+        ({"temperature": 0}, {"default_temperature": 0.7}, {"temperature": 0}),
+        ({"temperature": None}, {"default_temperature": 0.7}, {"temperature": 0.7}),
+        ({}, {"default_temperature": 0.0}, {"temperature": 0.0}),
+        ({}, {}, {}),
+    ],
+)
+def test_the_servers_defaults_fill_in_for_a_silent_client(
+    fields: dict[str, Any], settings: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    body = body_of(composed(fields, **settings))
+    assert {name: body[name] for name in ("temperature", "top_p", "top_k") if name in body} == sent
+
+
+@pytest.mark.parametrize("endpoint", list(Endpoint))
+def test_the_longest_answer_is_known(endpoint: Endpoint) -> None:
+    assert composed({"max_tokens": 5}, endpoint=endpoint).output_tokens_limit == 5
+    assert composed({}, endpoint=endpoint, default_max_tokens=9).output_tokens_limit == 9
+
+
+@given(st.text(min_size=1))
+def test_the_estimate_is_not_below_a_token_for_three_bytes_of_text(text: str) -> None:
+    prompt = composed({"messages": [{"role": "user", "content": text}]})
+    assert prompt.prompt_tokens_estimate >= len(text.encode()) / 3
+
+
+def test_composing_twice_gives_the_same_and_changes_nothing() -> None:
+    asked = parsed({"stream": True})
+    history = History(SessionId("sess_1"), SAID)
+    before = orjson.dumps(asked.body)
+    first = compose(asked, history, PromptSettings())
+    assert compose(asked, history, PromptSettings()) == first
+    assert orjson.dumps(asked.body) == before

@@ -1,0 +1,91 @@
+"""Chat messages: roles and text, and the place named where something else is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import InvalidRequest
+from gateway.prompt.messages import ROLES, checked_messages
+
+PARTS = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    """Return a user's message with `fields` in it."""
+    return {"role": "user", "content": "Hi", **fields}
+
+
+def refused(value: Any) -> InvalidRequest:
+    """Return the error that these messages are refused with."""
+    with pytest.raises(InvalidRequest) as caught:
+        checked_messages(value, 10)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("given_message", "seen"),
+    [
+        (message(), message()),
+        (message(content=""), message(content="")),
+        (message(name="Ann"), message()),
+        (message(role="assistant", refusal=None, annotations=[], audio=None, tool_calls=[]), message(role="assistant")),
+        (message(role="developer"), message(role="system")),
+        (message(role="system"), message(role="system")),
+        (message(content=PARTS), message(content=PARTS)),
+        (message(content=[{**part, "cache_control": {}} for part in PARTS]), message(content=PARTS)),
+    ],
+)
+def test_the_engine_sees_role_and_text_only(given_message: dict[str, Any], seen: dict[str, Any]) -> None:
+    assert checked_messages([given_message], 10) == (seen,)
+
+
+@pytest.mark.parametrize(
+    ("value", "param"),
+    [
+        (None, "messages"),
+        ([], "messages"),
+        ({}, "messages"),
+        ("hi", "messages"),
+        ([message()] * 11, "messages"),
+        (["hi"], "messages[0]"),
+        ([None], "messages[0]"),
+        ([message(), message(role="tool")], "messages[1].role"),
+        ([message(role=None)], "messages[0].role"),
+        ([message(role=["user"])], "messages[0].role"),
+        ([message(role={})], "messages[0].role"),
+        ([message(role=3)], "messages[0].role"),
+        ([{"content": "Hi"}], "messages[0].role"),
+        ([{"role": "user"}], "messages[0].content"),
+        ([message(content=None)], "messages[0].content"),
+        ([message(content=5)], "messages[0].content"),
+        ([message(content=[])], "messages[0].content"),
+        ([message(content={"type": "text"})], "messages[0].content"),
+        ([message(content=["Hi"])], "messages[0].content[0]"),
+        ([message(content=[{"type": "text", "text": "a"}, {"type": "image_url"}])], "messages[0].content[1]"),
+        ([message(content=[{"type": "text", "text": None}])], "messages[0].content[0]"),
+        ([message(content=[{"type": ["text"], "text": "x"}])], "messages[0].content[0]"),
+        ([message(tool_calls=[{"id": "x"}])], "messages[0].tool_calls"),
+        ([message(refusal="no")], "messages[0].refusal"),
+        ([message(color="red")], "messages[0].color"),
+        ([message(**{"x" * 100: 1})], "messages[0]." + "x" * 64),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_place(value: Any, param: str) -> None:
+    error = refused(value)
+    assert error.param == param
+    assert param in error.message
+
+
+def test_the_number_of_messages_is_bounded() -> None:
+    assert len(checked_messages([message()] * 10, 10)) == 10
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(ROLES)), st.text()), min_size=1, max_size=10))
+def test_text_passes_unchanged_in_its_order(said: list[tuple[str, str]]) -> None:
+    seen = checked_messages([{"role": role, "content": content} for role, content in said], 10)
+    assert [item["content"] for item in seen] == [content for _, content in said]
+    assert all(set(item) == {"role", "content"} for item in seen)

@@ -1,0 +1,129 @@
+"""Metrics are an interface: these names, these labels, counted exactly once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.domain import Outcome, Usage
+from gateway.telemetry.metrics import Metrics
+
+# name as scraped → labels
+DOCUMENTED: dict[str, tuple[str, ...]] = {
+    "gateway_requests_total": ("route", "tenant", "model", "status", "outcome"),
+    "gateway_request_duration_seconds": ("route", "model"),
+    "gateway_time_to_first_token_seconds": ("model",),
+    "gateway_tokens_total": ("tenant", "model", "kind"),
+    "gateway_unmetered_requests_total": ("model",),
+    "gateway_requests_in_flight": (),
+    "gateway_retries_total": ("reason",),
+    "gateway_client_gone_to_close_seconds": ("phase",),
+    "gateway_replica_ready": ("replica",),
+    "gateway_replica_in_flight": ("replica",),
+    "gateway_queued_requests": (),
+    "gateway_redis_up": (),
+    "gateway_redis_failures_total": ("error",),
+    "gateway_limits_degraded_total": (),
+}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """Return a sample, None where there is none."""
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_the_names_are_the_documented_ones() -> None:
+    text = Metrics().render().decode()
+    found = set(re.findall(r"^# TYPE (gateway_\w+) (?!gauge$.*_created)", text, re.MULTILINE))
+    assert {name for name in found if not name.endswith("_created")} == set(DOCUMENTED)
+
+
+def test_the_labels_are_the_documented_ones() -> None:
+    metrics = Metrics()
+    for collector in vars(metrics).values():
+        name = getattr(collector, "_name", None)
+        if name is not None:
+            scraped = name if name in DOCUMENTED else f"{name}_total"
+            assert collector._labelnames == DOCUMENTED[scraped]
+
+
+def test_every_metric_has_a_help_text() -> None:
+    for line in Metrics().render().decode().splitlines():
+        if line.startswith("# HELP gateway_"):
+            assert line.endswith(".")
+
+
+def test_no_label_can_be_made_up_by_a_client() -> None:
+    assert not {label for labels in DOCUMENTED.values() for label in labels} & {"user", "path", "session", "request_id"}
+
+
+def test_the_process_itself_is_measured() -> None:
+    text = Metrics().render().decode()
+    assert "process_resident_memory_bytes" in text
+    assert "python_info" in text
+
+
+def test_two_gateways_in_one_process_do_not_share_counts() -> None:
+    one, other = Metrics(), Metrics()
+    one.degraded.inc()
+    assert value(other, "gateway_limits_degraded_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [(200, "2xx"), (201, "2xx"), (404, "4xx"), (429, "4xx"), (499, "4xx"), (503, "5xx"), (0, "0xx")],
+)
+def test_a_request_is_counted_once_by_the_class_of_its_status(status: int, shown: str) -> None:
+    metrics = Metrics()
+    metrics.request_ended("/v1/x", "acme", "m", status, Outcome.OK, 0.3)
+    labels = {"route": "/v1/x", "tenant": "acme", "model": "m", "status": shown, "outcome": "ok"}
+    assert value(metrics, "gateway_requests_total", **labels) == 1
+    assert value(metrics, "gateway_request_duration_seconds_count", route="/v1/x", model="m") == 1
+    assert value(metrics, "gateway_request_duration_seconds_sum", route="/v1/x", model="m") == 0.3
+
+
+def test_requests_add_up_and_do_not_mix() -> None:
+    metrics = Metrics()
+    for tenant, times in (("a", 3), ("b", 2)):
+        for _ in range(times):
+            metrics.request_ended("/r", tenant, "m", 200, Outcome.OK, 0.1)
+    for tenant, times in (("a", 3), ("b", 2)):
+        labels = {"route": "/r", "tenant": tenant, "model": "m", "status": "2xx", "outcome": "ok"}
+        assert value(metrics, "gateway_requests_total", **labels) == times
+    assert value(metrics, "gateway_request_duration_seconds_count", route="/r", model="m") == 5
+
+
+def test_two_metrics_with_the_same_labels_do_not_mix() -> None:
+    metrics = Metrics()
+    metrics.first_token_seen("m", 0.2)
+    metrics.unmetered.labels("m").inc()
+    metrics.first_token_seen("m", 0.3)
+    assert value(metrics, "gateway_time_to_first_token_seconds_count", model="m") == 2
+    assert value(metrics, "gateway_unmetered_requests_total", model="m") == 1
+
+
+def test_tokens_are_counted_by_kind() -> None:
+    metrics = Metrics()
+    metrics.tokens_used("acme", "m", Usage(10, 3, 4))
+    metrics.tokens_used("acme", "m", Usage(1, 1))
+    counts = [value(metrics, "gateway_tokens_total", tenant="acme", model="m", kind=kind) for kind in _KINDS]
+    assert counts == [11, 4, 4]
+
+
+_KINDS = ("prompt", "completion", "cached")
+
+
+def test_without_cached_tokens_there_is_no_such_series() -> None:
+    metrics = Metrics()
+    metrics.tokens_used("acme", "m", Usage(1, 1))
+    assert value(metrics, "gateway_tokens_total", tenant="acme", model="m", kind="cached") is None
+
+
+def test_a_failure_of_redis_is_counted_and_shows_it_as_away() -> None:
+    metrics = Metrics()
+    metrics.redis_up.set(1)
+    metrics.redis_failed("TimeoutError")
+    metrics.redis_failed("TimeoutError")
+    assert value(metrics, "gateway_redis_up") == 0
+    assert value(metrics, "gateway_redis_failures_total", error="TimeoutError") == 2
