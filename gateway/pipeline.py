@@ -10,7 +10,7 @@ freed. After it the Reply owns all of that, and whoever has the Reply must close
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 
 from config import Settings
 from gateway.domain import Call, EngineClient, Prompt
@@ -37,18 +37,17 @@ class Pipeline:
         self._engines = engines
 
     async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
-        """Return the reply to `call`, its first content already here; the caller owns it and must aclose() it.
+        """Return the reply to `call`, its first content already here; the caller owns it and must close() it.
 
         `hold` is called once, when the request is admitted and may have to wait: from then on a streaming client can
         be kept alive. Raises GatewayError, with nothing held or charged.
         """
-        async with AsyncExitStack() as owned:
+        with ExitStack() as owned:
             asked = parse(call, Policy(self._settings.prompt, self._fleet.models))
             settlement.asked(asked)
-            recall = await owned.enter_async_context(self._sessions.recall(call.caller, asked))
+            recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
             prompt = compose(asked, recall.history, self._settings.prompt)
-            permit = await self._limiter.reserve(call.caller)
-            owned.enter_context(self._limiter.held(call.caller, permit))
+            permit = owned.enter_context(await self._limiter.reserve(call.caller))
             settlement.headers = permit.headers
             hold(prompt)
             answer = await self._relay(call, prompt, settlement, owned, keeps_text=recall.open)
@@ -56,7 +55,7 @@ class Pipeline:
             return Reply(answer, prompt, recall, settlement, owned.pop_all())
 
     async def _relay(
-        self, call: Call, prompt: Prompt, settlement: Settlement, owned: AsyncExitStack, *, keeps_text: bool
+        self, call: Call, prompt: Prompt, settlement: Settlement, owned: ExitStack, *, keeps_text: bool
     ) -> Answer:
         """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept."""
         tried: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 
 from gateway.domain import Prompt
 from gateway.sessions import Recall
@@ -14,7 +14,7 @@ class Reply:
     """Owns the answer, its place, its permit and its session from the moment it is made."""
 
     def __init__(
-        self, answer: Answer, prompt: Prompt, recall: Recall, settlement: Settlement, owned: AsyncExitStack
+        self, answer: Answer, prompt: Prompt, recall: Recall, settlement: Settlement, owned: ExitStack
     ) -> None:
         self._answer = answer
         self._prompt = prompt
@@ -41,7 +41,7 @@ class Reply:
         if isinstance(self._answer, StreamedAnswer):
             await self._answer.finish()
 
-    async def aclose(self) -> None:
-        """Note the usage and let everything go. Any number of times; only the session's release touches Redis."""
+    def close(self) -> None:
+        """Note the usage and let everything go, at once and any number of times: nothing here waits."""
         self._settlement.usage = self._answer.usage
-        await self._owned.aclose()
+        self._owned.close()

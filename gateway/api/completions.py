@@ -71,7 +71,7 @@ async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, respons
     finally:
         response.close()
         if reply is not None:
-            await reply.aclose()
+            reply.close()
 
 
 def _session_id(headers: HeaderMap) -> str | None:

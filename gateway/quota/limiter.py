@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
+from typing import Self
 
 from config import LimitsSettings
 from config.schema import RedisDownPolicy
@@ -22,13 +22,23 @@ _REFUND = load_script("gateway.quota", "refund.lua")
 _MAX_LOCAL_USERS = 10_000
 
 
-@dataclass(slots=True)
 class Permit:
-    """One reserved request. It is given back on exit unless an engine was `used`, to where it was taken from."""
+    """One reserved request: enter it to own it. On exit it is given back, to where it came from, unless `used`."""
 
-    headers: Headers = field(default_factory=list)
-    used: bool = False
-    local: bool = False
+    __slots__ = ("_refund", "headers", "used")
+
+    def __init__(self, headers: Headers, refund: Callable[[], None] | None = None) -> None:
+        self.headers = headers
+        self.used = False
+        self._refund = refund
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        refund, self._refund = self._refund, None
+        if refund is not None and not self.used:
+            refund()
 
 
 class Limiter:
@@ -46,29 +56,20 @@ class Limiter:
     async def reserve(self, caller: Caller) -> Permit:
         """Take one request from the caller's buckets. Raises RateLimited; StoreDown under the policy `closed`."""
         if not self._rules:
-            return Permit()
-        local = False
+            return Permit([])
+        refund = self._refund
         try:
             wait_seconds, balances = await self._reserve_in_redis(caller)
         except StoreDown:
             if self._policy is RedisDownPolicy.CLOSED:
                 raise
-            local = True
+            refund = self._refund_here
             self._metrics.degraded.inc()
             wait_seconds, balances = self._reserve_here(caller)
         headers = request_headers(self._rules, balances)
         if wait_seconds > 0:
             raise _refusal(wait_seconds, headers)
-        return Permit(headers, local=local)
-
-    @contextmanager
-    def held(self, caller: Caller, permit: Permit) -> Iterator[Permit]:
-        """Own `permit` until exit, then refund it unless it was used. Never waits."""
-        try:
-            yield permit
-        finally:
-            if not permit.used and permit.headers:
-                (self._refund_here if permit.local else self._refund)(caller)
+        return Permit(headers, partial(refund, caller))
 
     async def _reserve_in_redis(self, caller: Caller) -> tuple[float, tuple[float, ...]]:
         key = keys.quota(caller.tenant, caller.user)

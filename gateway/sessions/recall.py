@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from typing import Self
 
 import orjson
 
@@ -21,13 +21,24 @@ _RETRY_WAIT_SECONDS = 0.05
 
 
 class Recall:
-    """One request's hold on its session; without a session it holds nothing and does nothing."""
+    """One request's hold on its session, until it is exited; without a session it holds nothing and does nothing."""
 
-    def __init__(self, store: SessionStore, caller: Caller, leased: Leased | None) -> None:
+    def __init__(
+        self, store: SessionStore, caller: Caller, leased: Leased | None, renew_seconds: float = 10.0
+    ) -> None:
         self._store = store
         self._caller = caller
         self._leased = leased
+        self._renewing = None if leased is None else asyncio.create_task(self._keep_renewed(renew_seconds))
         self.open = leased is not None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self.release()
 
     @property
     def session_id(self) -> SessionId | None:
@@ -65,7 +76,7 @@ class Recall:
             self.open = False
             self._store.release(self._caller, self._leased.record.id, self._leased.token)
 
-    async def keep_renewed(self, every_seconds: float) -> None:
+    async def _keep_renewed(self, every_seconds: float) -> None:
         """Renew the lease until cancelled; a round that fails is tried again at the next."""
         while self._leased is not None and self.open:
             await asyncio.sleep(every_seconds)
@@ -82,20 +93,20 @@ class SessionRoom:
         self._store = store
         self._settings = settings
 
-    @asynccontextmanager
-    async def recall(self, caller: Caller, asked: Asked) -> AsyncIterator[Recall]:
-        """Hold the asked session until exit. Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown."""
+    async def recall(self, caller: Caller, asked: Asked) -> Recall:
+        """Return a hold on the asked session; the caller enters it and so owns it.
+
+        Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown, with nothing held.
+        """
         if asked.session_id is None or asked.endpoint is not Endpoint.CHAT:
-            yield Recall(self._store, caller, None)
-            return
-        recall = Recall(self._store, caller, await self._lease(caller, SessionId(asked.session_id)))
-        renewing = asyncio.create_task(recall.keep_renewed(self._settings.lease_seconds / 3))
+            return Recall(self._store, caller, None)
+        leased = await self._lease(caller, SessionId(asked.session_id))
         try:
-            self._check_room(recall, asked)
-            yield recall
-        finally:
-            renewing.cancel()
-            recall.release()
+            self._check_room(leased, asked)
+        except InvalidRequest:
+            self._store.release(caller, leased.record.id, leased.token)
+            raise
+        return Recall(self._store, caller, leased, self._settings.lease_seconds / 3)
 
     async def _lease(self, caller: Caller, session_id: SessionId) -> Leased:
         deadline = time.monotonic() + self._settings.busy_wait_seconds
@@ -113,10 +124,7 @@ class SessionRoom:
                 raise SessionBusy("Another message to this session is being answered.", retry_after_ms=1000)
             await asyncio.sleep(_RETRY_WAIT_SECONDS)
 
-    def _check_room(self, recall: Recall, asked: Asked) -> None:
-        leased = recall._leased  # noqa: SLF001 - the room that made it
-        if leased is None:
-            return
+    def _check_room(self, leased: Leased, asked: Asked) -> None:
         new = asked.body["messages"]
         if leased.record.message_count + len(new) + 1 > self._settings.max_messages:
             raise InvalidRequest(

@@ -114,7 +114,7 @@ async def test_a_refusal_says_when_to_come_back(store: Store, metrics: Metrics, 
 async def test_a_permit_that_was_not_used_is_given_back(store: Store, metrics: Metrics, caller: Caller) -> None:
     limiter = Limiter(limits(minute=2, hour=2), store, metrics)
     for _ in range(5):
-        with limiter.held(caller, await limiter.reserve(caller)):
+        with await limiter.reserve(caller):
             pass
         await store.ping()  # Behind the refund, which nobody waits for.
     assert await admitted(limiter, caller, 3) == 2
@@ -122,7 +122,7 @@ async def test_a_permit_that_was_not_used_is_given_back(store: Store, metrics: M
 
 async def test_a_permit_is_given_back_when_the_request_fails(store: Store, metrics: Metrics, caller: Caller) -> None:
     limiter = Limiter(limits(hour=1), store, metrics)
-    with pytest.raises(RuntimeError), limiter.held(caller, await limiter.reserve(caller)):
+    with pytest.raises(RuntimeError), await limiter.reserve(caller):
         raise RuntimeError
     await store.ping()
     assert await admitted(limiter, caller, 2) == 1
@@ -130,7 +130,7 @@ async def test_a_permit_is_given_back_when_the_request_fails(store: Store, metri
 
 async def test_a_permit_that_was_used_is_kept(store: Store, metrics: Metrics, caller: Caller) -> None:
     limiter = Limiter(limits(hour=1), store, metrics)
-    with limiter.held(caller, await limiter.reserve(caller)) as permit:
+    with await limiter.reserve(caller) as permit:
         permit.used = True
     await store.ping()
     assert await admitted(limiter, caller, 1) == 0
@@ -324,7 +324,7 @@ async def test_a_permit_of_this_process_alone_is_given_back_to_this_process(
     limiter = Limiter(limits(hour=1), store_at(private_redis, breaker_seconds=60), metrics)
     private_redis.kill()
     for _ in range(3):
-        with limiter.held(caller, await limiter.reserve(caller)):
+        with await limiter.reserve(caller):
             pass
     assert await admitted(limiter, caller, 3) == 1
 
@@ -336,7 +336,7 @@ async def test_a_permit_of_this_process_alone_is_not_given_back_to_redis(
     limiter = Limiter(limits(hour=2), store, metrics)
     await limiter.reserve(caller)
     private_redis.kill()
-    with limiter.held(caller, await limiter.reserve(caller)):
+    with await limiter.reserve(caller):
         private_redis.start()
         await asyncio.sleep(0.05)
         await store.ping()

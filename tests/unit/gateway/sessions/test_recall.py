@@ -58,7 +58,7 @@ def place(store: Store) -> Place:
 
 
 async def test_without_a_session_nothing_is_held_and_nothing_is_kept(place: Place, caller: Caller) -> None:
-    async with place.room.recall(caller, asked(None)) as recall:
+    with await place.room.recall(caller, asked(None)) as recall:
         assert recall.history == History()
         assert recall.session_id is None
         assert not recall.open
@@ -67,16 +67,16 @@ async def test_without_a_session_nothing_is_held_and_nothing_is_kept(place: Plac
 
 
 async def test_a_text_request_takes_no_part_in_sessions(place: Place, caller: Caller) -> None:
-    async with place.room.recall(caller, asked("sess_none", endpoint=Endpoint.COMPLETIONS)) as recall:
+    with await place.room.recall(caller, asked("sess_none", endpoint=Endpoint.COMPLETIONS)) as recall:
         assert recall.history == History()
 
 
 async def test_history_is_the_system_prompt_and_then_what_was_said(place: Place, caller: Caller) -> None:
     record = await place.session(caller, "Be brief.")
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.history == History(record.id, ({"role": "system", "content": "Be brief."},))
         await recall.append([HI], "Hello", "stop")
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.session_id == record.id
         assert recall.history.messages == (
             {"role": "system", "content": "Be brief."},
@@ -87,13 +87,13 @@ async def test_history_is_the_system_prompt_and_then_what_was_said(place: Place,
 
 async def test_a_session_without_a_system_prompt_begins_with_what_was_said(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.history.messages == ()
 
 
 async def test_question_and_answer_are_kept_with_the_reason_of_the_end(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         await recall.append([HI], "Hello", "length")
         assert not recall.open
     kept = await place.sessions.messages(caller, record.id)
@@ -107,15 +107,15 @@ async def test_question_and_answer_are_kept_with_the_reason_of_the_end(place: Pl
 async def test_a_question_of_parts_is_kept_and_recalled_as_it_came(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     question = {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}
-    async with place.room.recall(caller, asked(record.id, question)) as recall:
+    with await place.room.recall(caller, asked(record.id, question)) as recall:
         await recall.append([question], "Hello", "stop")
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.history.messages[0] == question
 
 
 async def test_an_answer_is_appended_once(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         await recall.append([HI], "Hello", "stop")
         await recall.append([HI], "Hello", "stop")
     assert await place.texts(caller, record.id) == ["Hi", "Hello"]
@@ -127,7 +127,7 @@ async def test_the_session_is_free_again_however_the_request_ends_and_nothing_is
 ) -> None:
     record = await place.session(caller)
     try:
-        async with place.room.recall(caller, asked(record.id)):
+        with await place.room.recall(caller, asked(record.id)):
             assert not await place.is_free(caller, record.id)
             if error is not None:
                 raise error
@@ -140,19 +140,17 @@ async def test_the_session_is_free_again_however_the_request_ends_and_nothing_is
 async def test_another_users_session_is_not_found(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     for other in (Caller(caller.tenant, "bob"), Caller("elsewhere", caller.user)):
-        with pytest.raises(SessionNotFound):
-            async with place.room.recall(other, asked(record.id)):
-                pass
+        with pytest.raises(SessionNotFound), await place.room.recall(other, asked(record.id)):
+            pass
 
 
 async def test_a_second_message_is_refused_while_the_first_is_answered(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)):
-        with pytest.raises(SessionBusy) as caught:
-            async with place.room.recall(caller, asked(record.id)):
-                pass
+    with await place.room.recall(caller, asked(record.id)):
+        with pytest.raises(SessionBusy) as caught, await place.room.recall(caller, asked(record.id)):
+            pass
         assert caught.value.retry_after_ms
-    async with place.room.recall(caller, asked(record.id)):
+    with await place.room.recall(caller, asked(record.id)):
         pass
 
 
@@ -161,7 +159,7 @@ async def test_a_second_message_waits_for_the_first_to_end(store: Store, caller:
     record = await place.session(caller)
 
     async def turn(text: str) -> None:
-        async with place.room.recall(caller, asked(record.id)) as recall:
+        with await place.room.recall(caller, asked(record.id)) as recall:
             await asyncio.sleep(0.05)
             await recall.append([{"role": "user", "content": text}], text, "stop")
 
@@ -174,11 +172,10 @@ async def test_a_second_message_waits_for_the_first_to_end(store: Store, caller:
 async def test_the_wait_for_a_busy_session_ends(store: Store, caller: Caller) -> None:
     place = Place(store, busy_wait_seconds=0.2)
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)):
+    with await place.room.recall(caller, asked(record.id)):
         started = time.monotonic()
-        with pytest.raises(SessionBusy):
-            async with place.room.recall(caller, asked(record.id)):
-                pass
+        with pytest.raises(SessionBusy), await place.room.recall(caller, asked(record.id)):
+            pass
         assert 0.2 <= time.monotonic() - started < 1.5
 
 
@@ -190,7 +187,7 @@ async def test_a_client_that_leaves_while_the_lease_is_taken_leaves_the_session_
     record = await place.session(caller)
 
     async def enter() -> None:
-        async with place.room.recall(caller, asked(record.id)):
+        with await place.room.recall(caller, asked(record.id)):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(enter())
@@ -206,10 +203,10 @@ async def test_a_client_that_leaves_while_it_waits_takes_nothing_from_who_holds_
 ) -> None:
     place = Place(store, busy_wait_seconds=10)
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
 
         async def wait() -> None:
-            async with place.room.recall(caller, asked(record.id)):
+            with await place.room.recall(caller, asked(record.id)):
                 pass
 
         task = asyncio.create_task(wait())
@@ -223,7 +220,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_nothing_from_who_holds_
 async def test_a_held_session_stays_held_for_longer_than_a_lease(store: Store, caller: Caller) -> None:
     place = Place(store, busy_wait_seconds=0, lease_seconds=0.5)
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         await asyncio.sleep(1.2)
         assert not await place.is_free(caller, record.id)
         await recall.append([HI], "Hello", "stop")
@@ -231,7 +228,7 @@ async def test_a_held_session_stays_held_for_longer_than_a_lease(store: Store, c
 
 async def test_a_request_that_lost_its_session_is_told_and_writes_nothing(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         await place.sessions.delete(caller, record.id)
         with pytest.raises(StoreDown, match="not saved"):
             await recall.append([HI], "Hello", "stop")
@@ -243,7 +240,7 @@ async def test_a_request_that_lost_its_session_is_told_and_writes_nothing(place:
 async def test_an_append_without_redis_is_told(private_redis: RedisServer, store_at: StoreAt, caller: Caller) -> None:
     place = Place(store_at(private_redis, breaker_seconds=60))
     record = await place.session(caller)
-    async with place.room.recall(caller, asked(record.id)) as recall:
+    with await place.room.recall(caller, asked(record.id)) as recall:
         private_redis.kill()
         with pytest.raises(StoreDown):
             await recall.append([HI], "Hello", "stop")
@@ -254,10 +251,9 @@ async def test_a_session_asked_for_without_redis_is_unavailable_and_without_a_se
 ) -> None:
     place = Place(store_at(private_redis, breaker_seconds=60))
     private_redis.kill()
-    with pytest.raises(StoreDown):
-        async with place.room.recall(caller, asked("sess_" + "0" * 32)):
-            pass
-    async with place.room.recall(caller, asked(None)):
+    with pytest.raises(StoreDown), await place.room.recall(caller, asked("sess_" + "0" * 32)):
+        pass
+    with await place.room.recall(caller, asked(None)):
         pass
 
 
@@ -268,7 +264,7 @@ async def test_a_lease_that_cannot_be_renewed_for_a_while_is_tried_again(
     place = Place(store, lease_seconds=3, busy_wait_seconds=0)
     record = await place.session(caller)
     recall = Recall(place.sessions, caller, await _lease(place, caller, record.id))
-    renewing = asyncio.create_task(recall.keep_renewed(0.02))
+    renewing = asyncio.create_task(recall._keep_renewed(0.02))
     private_redis.kill()
     await asyncio.sleep(0.1)
     private_redis.start()
@@ -294,11 +290,10 @@ async def test_a_session_is_full_when_a_turn_would_not_fit(store: Store, caller:
     place = Place(store, max_messages=4, busy_wait_seconds=0)
     record = await place.session(caller)
     for _ in range(2):
-        async with place.room.recall(caller, asked(record.id)) as recall:
+        with await place.room.recall(caller, asked(record.id)) as recall:
             await recall.append([HI], "Hello", "stop")
-    with pytest.raises(InvalidRequest) as caught:
-        async with place.room.recall(caller, asked(record.id)):
-            pass
+    with pytest.raises(InvalidRequest) as caught, await place.room.recall(caller, asked(record.id)):
+        pass
     assert caught.value.envelope()["error"]["code"] == "session_full"
     assert await place.is_free(caller, record.id)
 
@@ -306,9 +301,8 @@ async def test_a_session_is_full_when_a_turn_would_not_fit(store: Store, caller:
 async def test_a_request_alone_can_be_too_much_for_a_session(store: Store, caller: Caller) -> None:
     place = Place(store, max_messages=4)
     record = await place.session(caller)
-    with pytest.raises(InvalidRequest):
-        async with place.room.recall(caller, asked(record.id, HI, HI, HI, HI)):
-            pass
+    with pytest.raises(InvalidRequest), await place.room.recall(caller, asked(record.id, HI, HI, HI, HI)):
+        pass
 
 
 async def test_the_bytes_of_a_session_are_bounded(store: Store, caller: Caller) -> None:
@@ -317,6 +311,5 @@ async def test_the_bytes_of_a_session_are_bounded(store: Store, caller: Caller) 
     lease = await _lease(place, caller, record.id)
     await place.sessions.append(caller, lease, [stored_message("user", "早" * 600, 1, None)])
     with pytest.raises(InvalidRequest):
-        async with place.room.recall(caller, asked(record.id, {"role": "user", "content": "早" * 50})):
-            pass
+        await place.room.recall(caller, asked(record.id, {"role": "user", "content": "早" * 50}))
     assert await place.is_free(caller, record.id)
