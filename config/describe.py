@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def _type(entry: Schema) -> str:
         return "one of " + ", ".join(f"`{word}`" for word in entry["enum"])
     if entry["type"] == "array":
         return "list, `a,b`"
+    if entry["type"] == "object":
+        return "mapping, JSON"
     if entry.get("format") == "path":
         return "folder"
     return " ".join([_WORDS[entry["type"]], *_bounds(entry)])
@@ -101,6 +104,8 @@ def _shown(value: Any) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, int | float):
         return f"`{value:.12g}`"
+    if isinstance(value, dict):
+        return f"`{json.dumps(value)}`" if value else "empty"
     text = ",".join(value) if isinstance(value, list | tuple) else str(value)
     if text.startswith("/") and Path(text).is_relative_to(Path.home()):
         text = f"~/{Path(text).relative_to(Path.home())}"  # The default folder is in the home of whoever reads it.

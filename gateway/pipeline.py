@@ -69,6 +69,7 @@ class Pipeline:
                 place.release()
                 tried.add(place.replica.name)
                 if isinstance(failure, EngineUnreachable):
+                    settlement.not_sent()
                     self._fleet.mark_sick(place.member, failure.message)
                 if not failure.again or len(tried) >= self._settings.routing.max_attempts or not self._spare(tried):
                     raise

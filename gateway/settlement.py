@@ -62,8 +62,12 @@ class Settlement:
         self.sent = True
         self.attempts += 1
 
+    def not_sent(self) -> None:
+        """Note that no engine has got the request after all."""
+        self.sent = False
+
     def retried(self, failure: EngineFailure) -> None:
-        """Count a second try and forget the first one's engine."""
+        """Count a second try at another engine."""
         self.metrics.retries.labels(type(failure).__name__).inc()
 
     def first_token(self) -> None:
@@ -74,7 +78,7 @@ class Settlement:
 
     def failed(self, error: GatewayError) -> None:
         """Note the error that the client was, or would have been, told."""
-        self.error_code = error.code
+        self.error_code = error.envelope()["error"]["code"]
         if isinstance(error, EngineTimedOut):
             self.outcome = Outcome.TIMED_OUT
         elif isinstance(error, EngineFailure):

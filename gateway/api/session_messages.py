@@ -29,12 +29,20 @@ class SessionMessagesEndpoint:
         chat = as_chat(body)
         if "model" not in chat:
             chat["model"] = await self._model(caller, session_id)
-        call = Call(settlement.request_id, Endpoint.CHAT, caller, orjson.dumps(chat), session_id)
+        call = Call(settlement.request_id, Endpoint.CHAT, caller, _encoded(chat), session_id)
         await answer_call(call, self._rooms, scope, receive, send)
 
     async def _model(self, caller: Caller, session_id: SessionId) -> str:
         record = await self._rooms.sessions.read(caller, session_id)
         return record.model or self._rooms.settings.engine.served_model_name
+
+
+def _encoded(chat: JsonObject) -> bytes:
+    try:
+        return orjson.dumps(chat)
+    except orjson.JSONEncodeError:
+        # What can be read may still be nested too deeply to be written.
+        raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
 
 
 def as_chat(body: bytes) -> JsonObject:

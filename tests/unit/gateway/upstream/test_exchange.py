@@ -223,7 +223,7 @@ async def test_a_cancelled_read_closes_the_socket_even_when_bytes_have_just_come
 
 def parsers() -> int:
     """Return how many answers are in memory."""
-    return sum(isinstance(thing, HttpAnswer) for thing in gc.get_objects())
+    return sum(type(thing) is HttpAnswer for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize("answer", [HEAD + b"hello", HEAD + b"he"])
