@@ -5,6 +5,7 @@ A description is what the README's table prints, so it is written for the person
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,17 @@ def _off_where_yaml_says_false(value: Any) -> Any:
     return "off" if value is False else value
 
 
+def _parse_json(value: Any) -> Any:
+    """Let an environment variable or a flag give a mapping as JSON; YAML gives a real one."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "{}")
+    except ValueError:
+        raise ValueError("must be a mapping, written as JSON") from None
+
+
+Names = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_json)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -173,6 +185,13 @@ class RoutingSettings(_Group):
     connect_timeout_seconds: Seconds = Field(2.0, description="Longest wait for a connection to an engine.")
 
 
+class UnknownFields(StrEnum):
+    """What becomes of a field that no table has."""
+
+    REFUSE = "refuse"
+    DROP = "drop"
+
+
 class PromptSettings(_Group):
     """What is accepted and what is sent when the client leaves it out."""
 
@@ -183,6 +202,19 @@ class PromptSettings(_Group):
     max_output_tokens: int = Field(8192, ge=1, description="Largest max_tokens a client may ask for.")
     max_messages: int = Field(2048, ge=1, description="Messages in one request; more is 400.")
     max_choices: int = Field(4, ge=1, description="Largest `n`.")
+    unknown_fields: UnknownFields = Field(
+        UnknownFields.REFUSE, description="Fields that nobody knows: `refuse` with 400, or `drop` without a word."
+    )
+    model_aliases: Names = Field(
+        {}, description="Further names of models, as in `gpt-4o-mini: gemma-3n`; in a variable as JSON."
+    )
+    normalise: bool = Field(
+        True, description="Make messages fit Gemma's template and its control tokens harmless; off for other models."
+    )
+    cache_salt_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Keeps tenants apart in the prefix cache; give all gateways the same. Empty: the local key.",
+    )
 
 
 class StreamSettings(_Group):

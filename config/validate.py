@@ -109,6 +109,15 @@ def _check_lengths(settings: Settings) -> _Problems:
         yield "prompt.default_max_tokens", "must be below engine.max_model_len_tokens, which the prompt shares"
 
 
+def _check_aliases(settings: Settings) -> _Problems:
+    aliases = settings.prompt.model_aliases
+    for alias, model in aliases.items():
+        if not alias or not model:
+            yield "prompt.model_aliases", "must not have empty names"
+        elif model in aliases:
+            yield "prompt.model_aliases", f"'{alias}' leads to '{model}', which is an alias itself"
+
+
 def _check_times(settings: Settings) -> _Problems:
     stream, engine = settings.stream, settings.engine
     for name in ("headers_timeout_seconds", "idle_timeout_seconds"):
@@ -125,5 +134,6 @@ _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
     _check_redis,
     _check_engines,
     _check_lengths,
+    _check_aliases,
     _check_times,
 )

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from config import Settings
 from gateway import __version__
 from gateway.api import docs, health, keys, models, session_messages, sessions
+from gateway.api.body import BoundedBodyMiddleware
 from gateway.api.completions import CompletionsEndpoint
 from gateway.api.context import RequestContextMiddleware
 from gateway.api.faults import FaultMiddleware, translate_http_exception, translate_validation_error
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
         middleware=_middleware(rooms, endpoints),
         exception_handlers={
             HTTPException: translate_http_exception,
@@ -89,6 +91,7 @@ def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]
     public = _public_paths(rooms.settings)
     layers.append(Middleware(AuthenticationMiddleware, authenticator=rooms.authenticator, public_paths=public))
     layers.append(Middleware(HotRoutesMiddleware, endpoints=endpoints))
+    layers.append(Middleware(BoundedBodyMiddleware, server.max_body_bytes, server.body_timeout_seconds))
     return layers
 
 

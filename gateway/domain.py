@@ -56,6 +56,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Which tools an answer may call. `forced`: the engine's grammar lets it write nothing but calls."""
+
+    names: frozenset[str]
+    forced: bool
+    max_calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What the client asked for, checked field by field. `body` holds only fields an engine may see."""
 
@@ -65,6 +74,9 @@ class Asked:
     stream: bool
     wants_usage: bool
     session_id: str | None
+    tools: ToolUse | None = None
+    alias: str | None = None
+    """What the client called the model, where that is not its own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,13 @@ class Prompt:
     prompt_tokens_estimate: int
     output_tokens_limit: int
     choices: int = 1
+    tools: ToolUse | None = None
+    alias: str | None = None
+
+    @property
+    def answered_as(self) -> str:
+        """What the answer calls the model: as the client did."""
+        return self.alias or self.model
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,16 +52,19 @@ def build_rooms(settings: Settings) -> Rooms:
         total_timeout_seconds=settings.stream.total_timeout_seconds,
     )
     limiter = Limiter(settings.limits, store, metrics)
+    given_key, local_key = _local_keys(settings)
+    salt_secret = settings.prompt.cache_salt_secret.get_secret_value() or local_key
+    session_room = SessionRoom(sessions, settings.sessions)
     return Rooms(
         settings=settings,
         metrics=metrics,
         store=store,
         keys=keys,
-        authenticator=Authenticator(settings.auth, keys, _local_keys(settings)),
+        authenticator=Authenticator(settings.auth, keys, (given_key, local_key)),
         fleet=fleet,
         sessions=sessions,
         engines=engines,
-        pipeline=Pipeline(settings, fleet, limiter, SessionRoom(sessions, settings.sessions), engines),
+        pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),
     )
 
 
@@ -80,6 +83,7 @@ async def opened(rooms: Rooms) -> AsyncIterator[None]:
     logger.info("gateway_stopped")
 
 
-def _local_keys(settings: Settings) -> tuple[str, ...]:
+def _local_keys(settings: Settings) -> tuple[str, str]:
+    """Return the key of the operator's choice, empty without one, and the local key."""
     given = settings.auth.api_key.get_secret_value()
     return (given, ensure_local_key(settings.data_dir).read_text(encoding="utf-8").strip())

@@ -28,13 +28,20 @@ class Pipeline:
     """The rooms in their order. One for a gateway process; it keeps nothing of a request."""
 
     def __init__(
-        self, settings: Settings, fleet: Fleet, limiter: Limiter, sessions: SessionRoom, engines: EngineClient
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        limiter: Limiter,
+        sessions: SessionRoom,
+        engines: EngineClient,
+        salt_secret: bytes,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._limiter = limiter
         self._sessions = sessions
         self._engines = engines
+        self._salt_secret = salt_secret
 
     async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
         """Return the reply to `call`, its first content already here; the caller owns it and must close() it.
@@ -43,7 +50,7 @@ class Pipeline:
         be kept alive. Raises GatewayError, with nothing held or charged.
         """
         with ExitStack() as owned:
-            asked = parse(call, Policy(self._settings.prompt, self._fleet.models))
+            asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret))
             settlement.asked(asked)
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
             prompt = compose(asked, recall.history, self._settings.prompt)

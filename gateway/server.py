@@ -13,6 +13,7 @@ import uvicorn
 
 from config import Settings
 from config.schema import AuthMode
+from gateway.api.http_protocol import GatewayHttpProtocol
 from gateway.app import create_app
 from gateway.lifespan import Rooms
 from gateway.telemetry.logging import configure_logging, get_logger
@@ -85,7 +86,7 @@ def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="uvloop",
-        http="httptools",
+        http=GatewayHttpProtocol,
         ws="none",
         proxy_headers=False,
         lifespan="on",

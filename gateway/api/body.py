@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Receive
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain import HeaderMap
 from gateway.errors import BodyTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 
 _JSON = b"application/json"
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class ClientGone(Exception):
@@ -58,3 +59,37 @@ def _check_length(headers: HeaderMap, limit_bytes: int) -> None:
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body may have at most {limit_bytes} bytes.")
+
+
+class BoundedBodyMiddleware:
+    """Reads the body before the framework does, which would take any size and wait for ever."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int, timeout_seconds: float) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await read_body(scope["state"]["headers"], receive, self._limit_bytes, self._timeout_seconds)
+        except ClientGone:
+            scope["state"]["settlement"].client_gone(0.0)
+            return
+        await self._app(scope, _replayed(body, receive), send)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a receive() that gives `body` first and then whatever the server says."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again

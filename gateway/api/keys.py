@@ -18,7 +18,7 @@ _Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^{}\x00-\
 class NewKey(BaseModel):
     """Whom a key is for. `scopes` may hold `admin`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     tenant: _Name
     user: _Name

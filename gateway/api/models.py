@@ -29,11 +29,22 @@ async def get_model(model: str, rooms: RoomsOf, caller: CallerOf) -> dict[str, A
 
 
 def _visible(rooms: Rooms, caller: Caller) -> list[str]:
-    return sorted(name for name in rooms.fleet.models if caller.models is None or name in caller.models)
+    """Return the names of models, aliases among them, that the caller may use: a name, or what it leads to."""
+    names = _served_by_name(rooms)
+    return sorted(
+        name for name, model in names.items() if caller.models is None or not caller.models.isdisjoint((name, model))
+    )
+
+
+def _served_by_name(rooms: Rooms) -> dict[str, str]:
+    served = rooms.fleet.models
+    aliases = rooms.settings.prompt.model_aliases
+    return {name: name for name in served} | {name: model for name, model in aliases.items() if model in served}
 
 
 def _card(rooms: Rooms, name: str) -> dict[str, Any]:
-    lengths = [member.max_model_len_tokens for member in rooms.fleet.members if name in member.models]
+    model = _served_by_name(rooms)[name]
+    lengths = [member.max_model_len_tokens for member in rooms.fleet.members if model in member.models]
     return {
         "id": name,
         "object": "model",

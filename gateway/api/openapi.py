@@ -33,7 +33,7 @@ def session_message_path() -> dict[str, Any]:
 
 
 def _body_schema(endpoint: Endpoint) -> dict[str, Any]:
-    rows = [row for row in TABLES[endpoint].values() if row.action is not Action.REFUSE]
+    rows = [row for row in TABLES[endpoint].values() if row.action not in (Action.REFUSE, Action.SET)]
     return {
         "type": "object",
         "required": _REQUIRED[endpoint],

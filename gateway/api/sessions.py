@@ -18,7 +18,7 @@ _MAX_PAGE = 100
 class NewSession(BaseModel):
     """A new session. `system` is the system prompt of every turn; `model` is asked where a message names none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     system: str = Field("", max_length=100_000)
     title: str = Field("", max_length=200)

@@ -45,14 +45,16 @@ def boolean() -> Check:
     return Check(lambda value: None if isinstance(value, bool) else "true or false", {"type": "boolean"})
 
 
-def text(max_characters: int) -> Check:
+def text(max_characters: int, min_characters: int = 0) -> Check:
     """A text of bounded length."""
+    length = f"{min_characters} to {max_characters}" if min_characters else f"at most {max_characters}"
 
     def problem(value: Any) -> str | None:
-        fits = isinstance(value, str) and len(value) <= max_characters
-        return None if fits else f"a text of at most {max_characters} characters"
+        fits = isinstance(value, str) and min_characters <= len(value) <= max_characters
+        return None if fits else f"a text of {length} characters"
 
-    return Check(problem, {"type": "string", "maxLength": max_characters})
+    least = {"minLength": min_characters} if min_characters else {}
+    return Check(problem, {"type": "string", **least, "maxLength": max_characters})
 
 
 def one_of(*words: str) -> Check:

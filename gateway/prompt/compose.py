@@ -6,6 +6,8 @@ import orjson
 
 from config import PromptSettings
 from gateway.domain import Asked, Endpoint, History, JsonObject, Prompt
+from gateway.prompt.control_tokens import harmless
+from gateway.prompt.normalise import normalised
 
 _USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 """vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
@@ -15,12 +17,16 @@ _BYTES_PER_TOKEN = 3
 
 
 def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
-    """Return the prompt: history before what is new, the server's defaults where the client was silent."""
+    """Return the prompt: history before what is new, the server's defaults where the client was silent.
+
+    The engine's messages are made to fit its template; `new_messages`, for the session, stay as they came.
+    """
     body: JsonObject = {**_defaults(settings), **asked.body}
     new_messages: tuple[JsonObject, ...] = ()
     if asked.endpoint is Endpoint.CHAT:
         new_messages = body["messages"]
-        body["messages"] = history.messages + new_messages
+        said = history.messages + new_messages
+        body["messages"] = harmless(normalised(said)) if settings.normalise else said
     if asked.stream:
         body["stream"] = True
         body["stream_options"] = _USAGE_ON_EVERY_CHUNK
@@ -35,6 +41,8 @@ def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
         prompt_tokens_estimate=len(encoded) // _BYTES_PER_TOKEN + 1,
         output_tokens_limit=body.get("max_completion_tokens") or body["max_tokens"],
         choices=body.get("n", 1),
+        tools=asked.tools,
+        alias=asked.alias,
     )
 
 

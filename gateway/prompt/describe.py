@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gateway.domain import Endpoint
 from gateway.prompt.policy import TABLES, Action, Parameter
 
-_USES = {Action.PASS: "the engine", Action.GATEWAY: "the gateway"}
+_USES = {Action.PASS: "the engine", Action.CAP: "the engine", Action.GATEWAY: "the gateway"}
 
 
 def parameter_tables(endpoint: Endpoint) -> str:
@@ -36,7 +36,7 @@ def _wanted(row: Parameter) -> str:
 def _by_note(rows: Iterable[Parameter]) -> dict[str, list[Parameter]]:
     found: dict[str, list[Parameter]] = {}
     for row in rows:
-        if row.action is Action.REFUSE:
+        if row.action in (Action.REFUSE, Action.SET):
             found.setdefault(row.note, []).append(row)
     return found
 

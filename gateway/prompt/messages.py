@@ -6,38 +6,39 @@ from typing import Any
 
 from gateway.domain import JsonObject
 from gateway.errors import InvalidRequest
+from gateway.prompt.tool_history import render_history
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
-_KEYS = frozenset({"role", "content", "name", "refusal", "annotations", "audio", "tool_calls", "function_call"})
-_EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call")
+_KEYS = frozenset(
+    {"role", "content", "name", "refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning"}
+)
+_EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning")
 
 
-def checked_messages(value: Any, max_messages: int) -> tuple[JsonObject, ...]:
+def checked_messages(value: Any, max_messages: int, drops_unknown: bool = False) -> tuple[JsonObject, ...]:
     """Return the messages as the engine may see them: role and content only. Raises InvalidRequest naming the place."""
     if not isinstance(value, list) or not value:
         raise InvalidRequest("'messages' must be a list with at least one message.", param="messages")
     if len(value) > max_messages:
         raise InvalidRequest(f"'messages' may hold at most {max_messages} messages.", param="messages")
-    return tuple(_checked(message, f"messages[{index}]") for index, message in enumerate(value))
+    rendered = render_history(value, drops_unknown)
+    return tuple(_checked(message, f"messages[{index}]", drops_unknown) for index, message in enumerate(rendered))
 
 
-def _checked(message: Any, where: str) -> JsonObject:
+def _checked(message: Any, where: str, drops_unknown: bool) -> JsonObject:
     if not isinstance(message, dict):
         raise InvalidRequest(f"'{where}' must be an object with role and content.", param=where)
     unknown = next((key for key in message if key not in _KEYS), None)
-    if unknown is not None:
+    if unknown is not None and not drops_unknown:
         raise InvalidRequest(f"Unrecognized field '{where}.{unknown[:64]}'.", param=f"{where}.{unknown[:64]}")
     filled = next((key for key in _EMPTY_EXTRAS if message.get(key)), None)
     if filled is not None:
         raise InvalidRequest(f"'{where}.{filled}' is not supported.", param=f"{where}.{filled}")
     role = message.get("role")
     if not isinstance(role, str) or role not in ROLES:
-        wanted = ", ".join(sorted(ROLES))
+        wanted = ", ".join(sorted({*ROLES, "tool"}))
         raise InvalidRequest(f"'{where}.role' must be one of {wanted}.", param=f"{where}.role")
-    return {
-        "role": "system" if role == "developer" else role,
-        "content": _content(message.get("content"), f"{where}.content"),
-    }
+    return {"role": role, "content": _content(message.get("content"), f"{where}.content")}
 
 
 def _content(value: Any, where: str) -> str | list[JsonObject]:

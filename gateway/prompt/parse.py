@@ -8,10 +8,16 @@ from typing import Any
 import orjson
 
 from config import PromptSettings
-from gateway.domain import Asked, Call, Endpoint, JsonObject
+from config.schema import UnknownFields
+from gateway.domain import Asked, Call, Endpoint, JsonObject, ToolUse
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.prompt.messages import checked_messages
 from gateway.prompt.policy import SESSION_ID, TABLES, Action, Parameter
+from gateway.prompt.salt import cache_salt
+from gateway.prompt.structured import form_of
+from gateway.prompt.tools import tool_plan, with_tools
+
+_REFUSED = (Action.REFUSE, Action.SET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +26,24 @@ class Policy:
 
     settings: PromptSettings
     models: frozenset[str]
+    salt_secret: bytes = b""
+    """Of the tenants' cache salts; without it none is sent."""
 
 
 def parse(call: Call, policy: Policy) -> Asked:
     """Return what `call` asks for. Raises InvalidRequest, ModelNotFound, Forbidden."""
     given = _object(call.body)
-    body, own = _sorted_out(given, TABLES[call.endpoint])
-    model = _model(own, call, policy.models)
+    body, own = _sorted_out(given, TABLES[call.endpoint], _drops_unknown(policy.settings))
+    model, alias = _model(own, call, policy)
     stream = bool(own.get("stream", False))
     body["model"] = model
     body.update(_prompt_of(call.endpoint, own, policy.settings))
     body[_length_name(call.endpoint)] = _max_tokens(own, policy.settings)
     _check_choices(own, body, policy.settings)
-    _check_formats(own)
+    body.update(form_of(own))
+    tools = _tools(call, own, body, policy.settings)
+    if policy.salt_secret:
+        body["cache_salt"] = cache_salt(policy.salt_secret, call.caller.tenant)
     return Asked(
         endpoint=call.endpoint,
         model=model,
@@ -40,6 +51,8 @@ def parse(call: Call, policy: Policy) -> Asked:
         stream=stream,
         wants_usage=_wants_usage(own, stream),
         session_id=_session_id(call, own),
+        tools=tools,
+        alias=alias,
     )
 
 
@@ -53,13 +66,15 @@ def _object(body: bytes) -> JsonObject:
     return given
 
 
-def _sorted_out(given: JsonObject, table: dict[str, Parameter]) -> tuple[JsonObject, JsonObject]:
+def _sorted_out(given: JsonObject, table: dict[str, Parameter], drops_unknown: bool) -> tuple[JsonObject, JsonObject]:
     """Return what goes to the engine and what the gateway uses. A null is as good as absent, as at OpenAI."""
     passed: JsonObject = {}
     own: JsonObject = {}
     for name, value in given.items():
         row = table.get(name)
         if row is None:
+            if drops_unknown:
+                continue
             raise InvalidRequest(f"Unrecognized request argument: '{name[:64]}'.", param=name[:64])
         if value is None or row.action is Action.IGNORE:
             continue
@@ -68,28 +83,35 @@ def _sorted_out(given: JsonObject, table: dict[str, Parameter]) -> tuple[JsonObj
     return passed, own
 
 
+def _drops_unknown(settings: PromptSettings) -> bool:
+    return settings.unknown_fields is UnknownFields.DROP
+
+
 def _check(row: Parameter, value: Any) -> None:
-    if row.action is Action.REFUSE:
+    if row.action in _REFUSED:
         raise InvalidRequest(f"'{row.name}' is not accepted. {row.note}", param=row.name, code="unsupported_parameter")
     problem = row.check.problem(value) if row.check else None
     if problem is not None:
         raise InvalidRequest(f"'{row.name}' must be {problem}.", param=row.name, code="invalid_value")
 
 
-def _model(own: JsonObject, call: Call, models: frozenset[str]) -> str:
-    model = own.get("model")
-    if not isinstance(model, str) or not model:
+def _model(own: JsonObject, call: Call, policy: Policy) -> tuple[str, str | None]:
+    """Return the model's own name and, if the client used another, that one. To be allowed either is enough."""
+    asked = own.get("model")
+    if not isinstance(asked, str) or not asked:
         raise InvalidRequest("You must provide a 'model'.", param="model", code="missing_required_parameter")
-    if model not in models:
-        raise ModelNotFound(f"The model '{model}' does not exist.", param="model")
-    if call.caller.models is not None and model not in call.caller.models:
-        raise Forbidden(f"This credential does not allow the model '{model}'.", param="model")
-    return model
+    model = policy.settings.model_aliases.get(asked, asked)
+    if model not in policy.models:
+        raise ModelNotFound(f"The model '{asked}' does not exist.", param="model")
+    allowed = call.caller.models
+    if allowed is not None and allowed.isdisjoint((asked, model)):
+        raise Forbidden(f"This credential does not allow the model '{asked}'.", param="model")
+    return model, None if model == asked else asked
 
 
 def _prompt_of(endpoint: Endpoint, own: JsonObject, settings: PromptSettings) -> JsonObject:
     if endpoint is Endpoint.CHAT:
-        return {"messages": checked_messages(own.get("messages"), settings.max_messages)}
+        return {"messages": checked_messages(own.get("messages"), settings.max_messages, _drops_unknown(settings))}
     prompt = own.get("prompt")
     if not prompt or prompt == [""]:
         raise InvalidRequest("You must provide a 'prompt'.", param="prompt", code="missing_required_parameter")
@@ -122,10 +144,23 @@ def _check_choices(own: JsonObject, body: JsonObject, settings: PromptSettings) 
         body["n"] = choices
 
 
-def _check_formats(own: JsonObject) -> None:
-    wanted = own.get("response_format")
-    if wanted is not None and wanted.get("type") != "text":
-        raise InvalidRequest("Only the response_format of type 'text' is supported.", param="response_format")
+def _tools(call: Call, own: JsonObject, body: JsonObject, settings: PromptSettings) -> ToolUse | None:
+    """Put the tools into the prompt, and a grammar beside it where a call is required."""
+    plan = tool_plan(own, _drops_unknown(settings))
+    if plan is None:
+        return None
+    if _session_id(call, own) is not None:
+        raise InvalidRequest("'tools' are not offered in a session. Please send the messages yourself.", param="tools")
+    body["messages"] = with_tools(body["messages"], plan.text)
+    forms = [body.pop(name) for name in ("response_format", "structured_outputs") if name in body]
+    if plan.schema is not None:
+        # An answer that must be calls has their form; the one asked for is that of answers in words.
+        body["structured_outputs"] = {"json": plan.schema}
+    elif forms:
+        raise InvalidRequest(
+            "'tool_choice' must be 'none' or 'required' where a form is asked for.", param="tool_choice"
+        )
+    return plan.use
 
 
 def _wants_usage(own: JsonObject, stream: bool) -> bool:

@@ -1,7 +1,8 @@
-"""The policy table: every parameter that clients send, and what becomes of it.
+"""The policy table: every parameter that a client can send, and what becomes of it.
 
-What an engine must never see is here with its reason, because one such request can slow or kill it: unbounded `n`,
-client-made chat templates, grammars without a compile time-out, token-id lists of any length.
+It has a row for each that OpenAI's SDK or vLLM knows; tests compare. What an engine must never see is here with its
+reason, because one such request can slow or kill it: unbounded `n`, client-made chat templates, grammars without a
+compile time-out, token-id lists of any length.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ MAX_STOP_STRINGS = 4
 MAX_LOGIT_BIAS = 300
 MAX_TOP_LOGPROBS = 20
 MAX_NAME_CHARACTERS = 256
+MAX_TOOLS = 64
+MAX_SCHEMA_BYTES = 16_384
+CHOICES = array(500, text(256, min_characters=1))
 SESSION_ID = identifier(64)
 _INT64 = 2**63 - 1
 
@@ -37,8 +41,12 @@ class Action(StrEnum):
 
     PASS = "pass"  # noqa: S105 - a word of the policy, not a credential
     """Checked, then sent to the engine as it is."""
+    CAP = "cap"
+    """Checked, held to a setting, then sent."""
     GATEWAY = "gateway"
-    """Checked and used by the gateway itself."""
+    """Checked and used by the gateway, which decides what the engine is sent."""
+    SET = "set"
+    """The gateway's own to send or to leave out; from a client it is answered with 400."""
     IGNORE = "ignore"
     """Accepted without effect: clients send it, and it means nothing to a self-hosted model."""
     REFUSE = "refuse"
@@ -63,6 +71,14 @@ def _own(name: str, check: Check, note: str) -> Parameter:
     return Parameter(name, Action.GATEWAY, check, note)
 
 
+def _cap(name: str, check: Check, note: str) -> Parameter:
+    return Parameter(name, Action.CAP, check, note)
+
+
+def _set(*names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, Action.SET, None, "It is the gateway's to set, not a client's.") for name in names)
+
+
 def _ignore(*names: str) -> tuple[Parameter, ...]:
     return tuple(Parameter(name, Action.IGNORE, None, "Accepted without effect.") for name in names)
 
@@ -70,6 +86,8 @@ def _ignore(*names: str) -> tuple[Parameter, ...]:
 def _refuse(note: str, *names: str) -> tuple[Parameter, ...]:
     return tuple(Parameter(name, Action.REFUSE, None, note) for name in names)
 
+
+_STOP_STRING = text(256, min_characters=1)
 
 _SAMPLING = (
     _pass("temperature", number(0, 2)),
@@ -80,56 +98,75 @@ _SAMPLING = (
     _pass("presence_penalty", number(-2, 2)),
     _pass("frequency_penalty", number(-2, 2)),
     _pass("seed", integer(-_INT64, _INT64)),
-    _pass("stop", either(text(256), array(MAX_STOP_STRINGS, text(256)))),
+    _pass("stop", either(_STOP_STRING, array(MAX_STOP_STRINGS, _STOP_STRING))),
+    _pass("include_stop_str_in_output", boolean(), "vLLM's."),
     _pass("logit_bias", biases(MAX_LOGIT_BIAS)),
     _pass("skip_special_tokens", boolean(), "vLLM's."),
+    _pass("spaces_between_special_tokens", boolean(), "vLLM's."),
+)
+
+_FORMS = (
+    _own("response_format", mapping(8), "`text`, `json_object` or `json_schema`."),
+    _own("guided_json", either(mapping(256), text(MAX_SCHEMA_BYTES)), "vLLM's former name of a JSON Schema."),
+    _own("guided_choice", CHOICES, "vLLM's former way to have one of some texts."),
+    _own("structured_outputs", mapping(16), "vLLM's; one of `json`, `choice` and `json_object`."),
+    *_refuse("Expressions and grammars have no compile time-out.", "guided_regex", "guided_grammar"),
+    *_refuse("The operator chooses it.", "guided_decoding_backend", "guided_whitespace_pattern"),
+)
+
+_HARMFUL = (
+    *_refuse("Chat templates come from the model only.", "chat_template", "chat_template_kwargs", "documents"),
+    *_refuse("It changes how the prompt is built.", "add_special_tokens", "truncate_prompt_tokens", "truncation_side"),
+    *_refuse("It changes how the engine reads media.", "mm_processor_kwargs", "media_io_kwargs", "mm_payload"),
+    *_refuse("It can be used to slow or stop the engine.", "allowed_token_ids", "bad_words", "min_tokens"),
+    *_refuse("It can be used to slow or stop the engine.", "ignore_eos", "use_beam_search", "length_penalty"),
+    *_refuse("It can be used to slow or stop the engine.", "stop_token_ids", "logprob_token_ids", "prompt_logprobs"),
+    *_refuse("It can be used to slow or stop the engine.", "repetition_detection"),
+    *_refuse("It is for the engine's own tools.", "kv_transfer_params", "ec_transfer_params", "vllm_xargs"),
+    *_refuse("It is for the engine's own tools.", "return_token_ids", "return_tokens_as_token_ids", "prompt_embeds"),
+    *_refuse("It is for the engine's own tools.", "return_prompt_text", "return_token_offsets", "return_mm_kwargs"),
+    *_refuse("It is for the engine's own tools.", "routed_experts_prompt_start", "stream_interval", "watermarking"),
 )
 
 _COMMON = (
     _own("model", text(MAX_NAME_CHARACTERS), "A name that /v1/models lists."),
     _own("stream", boolean(), "Server-sent events instead of one body."),
     _own("stream_options", mapping(8), "`include_usage` adds a last chunk with the usage."),
-    _own("n", integer(1, 128), "Choices; the setting prompt.max_choices bounds it."),
+    _cap("n", integer(1, 128), "Choices; the setting prompt.max_choices bounds it."),
     *_SAMPLING,
+    *_FORMS,
     *_ignore("user", "store", "metadata", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
-    *_ignore("safety_identifier", "moderation", "prompt_cache_options"),
-    *_refuse("It is the gateway's to set, not a client's.", "priority", "cache_salt", "request_id"),
-    *_refuse("Chat templates come from the model only.", "chat_template", "chat_template_kwargs", "documents"),
-    *_refuse("It changes how the engine reads media.", "mm_processor_kwargs", "media_io_kwargs", "mm_payload"),
-    *_refuse("It can be used to slow or stop the engine.", "allowed_token_ids", "bad_words", "min_tokens"),
-    *_refuse("It can be used to slow or stop the engine.", "ignore_eos", "use_beam_search", "length_penalty"),
-    *_refuse("It can be used to slow or stop the engine.", "stop_token_ids", "logprob_token_ids", "prompt_logprobs"),
-    *_refuse("It is for the engine's own tools.", "kv_transfer_params", "ec_transfer_params", "vllm_xargs"),
-    *_refuse("It is for the engine's own tools.", "return_token_ids", "return_tokens_as_token_ids", "prompt_embeds"),
-    *_refuse("It is for the engine's own tools.", "return_prompt_text", "stream_interval", "truncate_prompt_tokens"),
-    *_refuse("Grammars and expressions have no compile time-out.", "guided_regex", "guided_grammar"),
-    *_refuse("Not offered yet.", "guided_json", "guided_choice", "structured_outputs"),
+    *_ignore("safety_identifier", "moderation", "prompt_cache_options", "thinking_token_budget"),
+    *_set("priority", "cache_salt", "request_id"),
+    *_HARMFUL,
 )
 
 _CHAT = (
     _own("messages", array(1_000_000), "The conversation; the setting prompt.max_messages bounds it."),
-    _own("max_tokens", integer(1, _INT64), "The same as max_completion_tokens."),
-    _own(
+    _cap("max_tokens", integer(1, _INT64), "The same as max_completion_tokens."),
+    _cap(
         "max_completion_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."
     ),
     _own("session_id", SESSION_ID, "Continue this session; the header X-Session-Id does the same."),
     _pass("logprobs", boolean()),
     _pass("top_logprobs", integer(0, MAX_TOP_LOGPROBS)),
-    _own("response_format", mapping(4), "Only {'type': 'text'} for now."),
-    _own("tool_choice", one_of("none", "auto"), "Only without tools for now."),
-    _own("tools", array(0), "Not offered yet."),
-    *_ignore("parallel_tool_calls", "reasoning_effort", "verbosity", "modalities", "prediction"),
+    _own("tools", array(MAX_TOOLS, mapping(8)), "Functions that the answer may call; see Tools."),
+    _own("tool_choice", either(one_of("none", "auto", "required"), mapping(4)), "The default is `auto`."),
+    _own("parallel_tool_calls", boolean(), "With `false` an answer has one call at most."),
+    *_ignore("reasoning_effort", "include_reasoning", "verbosity", "modalities", "prediction"),
     *_refuse("This model writes text only.", "audio", "web_search_options"),
+    *_refuse("It changes how the prompt is built.", "echo", "add_generation_prompt", "continue_final_message"),
     *_refuse("Not offered; OpenAI has retired it.", "functions", "function_call"),
 )
 
 _COMPLETIONS = (
     _own("prompt", either(text(4_000_000), array(1, text(4_000_000))), "One text."),
-    _own("max_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."),
+    _cap("max_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."),
     _pass("logprobs", integer(0, MAX_TOP_LOGPROBS)),
     _pass("echo", boolean()),
     *_ignore("best_of"),
     *_refuse("It needs a model trained for it.", "suffix"),
+    *_refuse("Sessions are for chats.", "session_id"),
 )
 
 

@@ -23,9 +23,7 @@ _RETRY_WAIT_SECONDS = 0.05
 class Recall:
     """One request's hold on its session, until it is exited; without a session it holds nothing and does nothing."""
 
-    def __init__(
-        self, store: SessionStore, caller: Caller, leased: Leased | None, renew_seconds: float = 10.0
-    ) -> None:
+    def __init__(self, store: SessionStore, caller: Caller, leased: Leased | None, renew_seconds: float = 10.0) -> None:
         self._store = store
         self._caller = caller
         self._leased = leased

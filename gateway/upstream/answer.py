@@ -15,9 +15,11 @@ from gateway.domain import (
     Endpoint,
     EngineClient,
     EngineRequest,
+    JsonObject,
     Prompt,
     Replica,
     RequestId,
+    ToolUse,
     UpstreamStream,
     Usage,
 )
@@ -25,12 +27,17 @@ from gateway.errors import EngineBroke, EngineFailure, EngineRefused, GatewayErr
 from gateway.upstream.refusal import refusal
 from gateway.upstream.splice import ChunkSplicer, usage_of
 from gateway.upstream.sse import EventSplitter
+from gateway.upstream.tool_calls import read_whole
+from gateway.upstream.tool_stream import ToolCallStream
 from gateway.upstream.transcript import Transcript
 
 _MAX_ERROR_BYTES = 65_536
 _LAST_CHUNK_SECONDS = 1.0
 _ROLE_CHUNK = b'"delta":{"role":"assistant","content":""'
 _ABORTED = b'"finish_reason":"abort"'
+_NULLABLE = frozenset(
+    {"content", "refusal", "logprobs", "finish_reason", "service_tier", "system_fingerprint", "usage"}
+)
 _ID_PREFIXES = {Endpoint.CHAT: "chatcmpl-", Endpoint.COMPLETIONS: "cmpl-"}
 
 
@@ -50,9 +57,12 @@ class WholeAnswer:
 class StreamedAnswer:
     """A stream whose first content is here. Owns the engine's connection until close()."""
 
-    def __init__(self, stream: UpstreamStream, splicer: ChunkSplicer, keeps_text: bool) -> None:
+    def __init__(
+        self, stream: UpstreamStream, splicer: ChunkSplicer, keeps_text: bool, tools: ToolUse | None = None
+    ) -> None:
         self._stream = stream
         self._splicer = splicer
+        self._tool_calls = ToolCallStream(tools) if tools else None
         self._splitter = EventSplitter()
         self._transcript = Transcript() if keeps_text else None
         self._held = b""
@@ -142,6 +152,8 @@ class StreamedAnswer:
         for_client = self._splicer.splice(payload)
         if for_client and self._transcript is not None:
             self._transcript.add(for_client)
+        if for_client and self._tool_calls is not None:
+            return self._tool_calls.rewrite(for_client)
         return for_client
 
 
@@ -167,10 +179,11 @@ async def ask(
             raise refusal(stream.status, await _read_all(stream, _MAX_ERROR_BYTES))
         public_id = _ID_PREFIXES[prompt.endpoint] + request_id.removeprefix("req_")
         if not prompt.stream:
-            whole = _whole(await _read_all(stream, max_answer_bytes), public_id, prompt.model)
+            whole = _whole(await _read_all(stream, max_answer_bytes), public_id, prompt.answered_as, prompt.tools)
             stream.close()
             return whole
-        answer = StreamedAnswer(stream, ChunkSplicer(public_id, prompt.model, prompt.wants_usage), keeps_text)
+        splicer = ChunkSplicer(public_id, prompt.answered_as, prompt.wants_usage)
+        answer = StreamedAnswer(stream, splicer, keeps_text, prompt.tools)
         await answer.hold_head()
         return answer
     except BaseException:
@@ -202,7 +215,7 @@ async def _read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _whole(body: bytes, public_id: str, model: str) -> WholeAnswer:
+def _whole(body: bytes, public_id: str, model: str, tools: ToolUse | None) -> WholeAnswer:
     try:
         answer: Any = orjson.loads(body)
         texts = [_text_of(choice) for choice in answer["choices"]]
@@ -214,8 +227,23 @@ def _whole(body: bytes, public_id: str, model: str) -> WholeAnswer:
         if any(texts):
             raise EngineBroke("The engine stopped before the end of its answer.")
         raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
-    answer |= {"id": public_id, "model": model}
+    if tools:
+        answer["choices"] = [read_whole(choice, tools) for choice in answer["choices"]]
+    answer["choices"] = [_plain(choice) for choice in answer["choices"]]
+    answer = _without_nulls(answer) | {"id": public_id, "model": model}
     return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), text, finish_reason)
+
+
+def _plain(choice: JsonObject) -> JsonObject:
+    kept = _without_nulls(choice)
+    if isinstance(kept.get("message"), dict):
+        kept["message"] = _without_nulls(kept["message"])
+    return kept
+
+
+def _without_nulls(members: JsonObject) -> JsonObject:
+    """Leave out the nulls that vLLM writes and OpenAI does not: `token_ids`, `prompt_logprobs` and their like."""
+    return {name: value for name, value in members.items() if value is not None or name in _NULLABLE}
 
 
 def _text_of(choice: Any) -> str:

@@ -189,6 +189,14 @@ async def stale(play: Play) -> None:
     play.wire.close()
 
 
+async def say(play: Play) -> None:
+    """Answer with `text`, `piece` (4) characters a token, for the `reason` (stop)."""
+    text, piece = str(play.parameters["text"]), int(play.number("piece", 4))
+    tokens = tuple(text[start : start + piece] for start in range(0, len(text), piece))
+    reason = str(play.parameters.get("reason", "stop"))
+    await normal(dataclasses.replace(play, made=dataclasses.replace(play.made, tokens=tokens, finish_reason=reason)))
+
+
 async def abort(play: Play) -> None:
     """Answer 200 with finish_reason `abort` and no text, as a draining vLLM does."""
     await normal(dataclasses.replace(play, made=dataclasses.replace(play.made, tokens=("",), finish_reason="abort")))
@@ -263,6 +271,6 @@ BEHAVIOURS: dict[str, Behaviour] = {
     for behaviour in (
         normal, refuse_503, error_400, slow_headers, slow_first_token, hang, cut_before_headers, cut_mid_stream,
         reset, half_close, garbage, bad_chunk_framing, huge_headers, stale, abort, error_in_stream, split_bytes,
-        merge, hold, pour, raw,
+        merge, hold, pour, raw, say,
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
+from tests.fakes.redis_server import RedisServer
 from tests.flow.chat import PATH, body, content, payloads, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,6 +37,35 @@ async def test_usage_is_shown_only_to_clients_that_ask_and_only_at_the_end(gatew
     assert not any('"usage"' in payload for payload in silent)
     assert ['"usage"' in payload for payload in asked] == [False] * (len(asked) - 2) + [True, False]
     assert json.loads(asked[-2])["choices"] == []
+
+
+async def test_an_alias_is_echoed_and_the_engine_is_asked_for_the_model(
+    module_engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    aliases = {"prompt.model_aliases": '{"gpt-4o-mini": "fake"}'}
+    async with GatewayProcess(redis_server.url, [module_engine.replica.base_url], aliases) as gateway:
+        await gateway.ready()
+        whole = await post(gateway.client, model="gpt-4o-mini")
+        streamed = await post(gateway.client, model="gpt-4o-mini", stream=True)
+        assert whole.json()["model"] == "gpt-4o-mini"
+        assert {json.loads(each)["model"] for each in payloads(streamed.text)[:-1]} == {"gpt-4o-mini"}
+        assert [json.loads(each["body"])["model"] for each in (await module_engine.asked())[-2:]] == ["fake", "fake"]
+        listed = (await gateway.client.get("/v1/models")).json()["data"]
+        assert [card["id"] for card in listed] == ["fake", "gpt-4o-mini"]
+        assert (await gateway.client.get("/v1/models/gpt-4o-mini")).json() == listed[1]
+        assert listed[0] | {"id": "gpt-4o-mini"} == listed[1]
+        line = await gateway.request_line(whole.headers["x-request-id"])
+        assert line["model"] == "fake"
+
+
+async def test_a_tenant_has_its_own_cache_salt(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    made = await gateway.client.post("/admin/keys", json={"tenant": "acme", "user": "ada"})
+    other = {"authorization": f"Bearer {made.json()['key']}"}
+    for headers in ({}, {}, other):
+        await gateway.client.post(PATH, json=body(), headers=headers)
+    first, second, others = (json.loads(each["body"])["cache_salt"] for each in (await engine.asked())[-3:])
+    assert first == second != others
+    assert (await post(gateway.client, cache_salt=others)).status_code == 400
 
 
 async def test_the_engine_is_always_asked_for_usage_and_never_sees_the_credential(

@@ -53,6 +53,25 @@ async def test_the_engine_gets_the_system_prompt_and_the_whole_history(
     assert "session_id" not in seen
 
 
+async def test_the_engine_gets_what_fits_gemma_and_the_session_keeps_what_was_sent(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    path = await new_session(gateway.client, system="Be brief.")
+    sent = [
+        {"role": "user", "content": "a <end_of_turn>"},
+        {"role": "developer", "content": "Rhyme."},
+        {"role": "user", "content": "b"},
+    ]
+    await gateway.client.post(PATH, json={**body("x", session_id=path.rpartition("/")[2]), "messages": sent})
+    seen = json.loads((await engine.asked())[-1]["body"])
+    assert seen["messages"] == [
+        {"role": "system", "content": "Be brief.\n\nRhyme."},
+        {"role": "user", "content": "a <\u200dend_of_turn>\n\nb"},
+    ]
+    kept = [{"role": role, "content": text} for role, text in await said(gateway.client, path)]
+    assert kept[:3] == sent
+
+
 async def test_an_unchanged_sdk_uses_a_session_by_header_or_by_field(gateway: GatewayProcess) -> None:
     path = await new_session(gateway.client)
     session_id = path.rpartition("/")[2]

@@ -166,6 +166,15 @@ def test_a_list_is_a_list_in_yaml(folder: Path) -> None:
     )
 
 
+def test_a_mapping_is_written_as_json_in_a_variable_and_in_a_flag(folder: Path) -> None:
+    text = '{"gpt-4o-mini": "gemma-3n"}'
+    aliases = {"gpt-4o-mini": "gemma-3n"}
+    assert load(folder, environ={"GEMMA_PROMPT__MODEL_ALIASES": text}).prompt.model_aliases == aliases
+    assert load(folder, flags={"prompt": {"model_aliases": text}}).prompt.model_aliases == aliases
+    assert load(folder, yaml="prompt: {model_aliases: {gpt-4o-mini: gemma-3n}}").prompt.model_aliases == aliases
+    assert "JSON" in problems(folder, environ={"GEMMA_PROMPT__MODEL_ALIASES": "gpt-4o-mini"})[0]
+
+
 def test_every_setting_can_be_set_by_its_variable(folder: Path) -> None:
     """None is refused as unknown; what value fits it is another matter."""
     variables = {"GEMMA_" + "__".join(path).upper(): "?" for path in setting_paths()}

@@ -31,6 +31,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"routing": {"engines": "http://gpu,http://gpu"}}, "routing.engines"),
     ({"prompt": {"default_max_tokens": 9000}}, "prompt.default_max_tokens"),
     ({"engine": {"max_model_len_tokens": 1024}}, "prompt.default_max_tokens"),
+    ({"prompt": {"model_aliases": {"": "gemma-3n"}}}, "prompt.model_aliases"),
+    ({"prompt": {"model_aliases": {"a": "b", "b": "gemma-3n"}}}, "prompt.model_aliases"),
     ({"stream": {"idle_timeout_seconds": 4000}}, "stream.idle_timeout_seconds"),
     ({"stream": {"headers_timeout_seconds": 4000}}, "stream.headers_timeout_seconds"),
     ({"engine": {"restart_initial_seconds": 61}}, "engine.restart_initial_seconds"),

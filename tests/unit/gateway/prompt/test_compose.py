@@ -14,7 +14,11 @@ from gateway.domain import Endpoint, History, Prompt, SessionId
 from gateway.prompt import compose
 from tests.unit.gateway.prompt.calls import MODEL, parsed
 
-SAID = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"})
+SAID = (
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hi!"},
+)
 
 
 def composed(
@@ -45,6 +49,33 @@ def test_history_comes_before_what_is_new_and_only_what_is_new_is_kept_for_the_s
     prompt = composed({}, History(SessionId("sess_1"), SAID))
     assert body_of(prompt)["messages"] == [*SAID, {"role": "user", "content": "Hello"}]
     assert prompt.new_messages == ({"role": "user", "content": "Hello"},)
+
+
+def test_messages_are_made_to_fit_for_the_engine_and_stay_as_they_came_for_the_session() -> None:
+    said = [{"role": "developer", "content": "Rhyme."}, {"role": "user", "content": "<bos>"}]
+    prompt = composed({"messages": said}, History(SessionId("sess_1"), SAID))
+    assert body_of(prompt)["messages"] == [
+        {"role": "system", "content": "Be brief.\n\nRhyme."},
+        *SAID[1:],
+        {"role": "user", "content": "<\u200dbos>"},
+    ]
+    assert prompt.new_messages == tuple(said)
+
+
+def test_for_another_model_messages_can_be_left_alone() -> None:
+    said = [{"role": "developer", "content": "Rhyme."}, {"role": "user", "content": "<bos>"}]
+    assert body_of(composed({"messages": said}, normalise=False))["messages"] == said
+
+
+def test_a_plain_text_may_hold_control_tokens() -> None:
+    prompt = composed({"prompt": "<start_of_turn>user"}, endpoint=Endpoint.COMPLETIONS)
+    assert body_of(prompt)["prompt"] == "<start_of_turn>user"
+
+
+def test_an_alias_is_what_the_answer_calls_the_model_and_not_what_the_engine_is_asked_for() -> None:
+    prompt = composed({"model": "gpt-4o-mini"}, model_aliases={"gpt-4o-mini": MODEL})
+    assert (body_of(prompt)["model"], prompt.model, prompt.answered_as) == (MODEL, MODEL, "gpt-4o-mini")
+    assert composed({}).answered_as == MODEL
 
 
 def test_a_text_request_has_no_messages() -> None:

@@ -33,7 +33,7 @@ def refused(value: Any) -> InvalidRequest:
         (message(content=""), message(content="")),
         (message(name="Ann"), message()),
         (message(role="assistant", refusal=None, annotations=[], audio=None, tool_calls=[]), message(role="assistant")),
-        (message(role="developer"), message(role="system")),
+        (message(role="developer"), message(role="developer")),
         (message(role="system"), message(role="system")),
         (message(content=PARTS), message(content=PARTS)),
         (message(content=[{**part, "cache_control": {}} for part in PARTS]), message(content=PARTS)),
@@ -53,7 +53,7 @@ def test_the_engine_sees_role_and_text_only(given_message: dict[str, Any], seen:
         ([message()] * 11, "messages"),
         (["hi"], "messages[0]"),
         ([None], "messages[0]"),
-        ([message(), message(role="tool")], "messages[1].role"),
+        ([message(), message(role="tool")], "messages[1].tool_call_id"),
         ([message(role=None)], "messages[0].role"),
         ([message(role=["user"])], "messages[0].role"),
         ([message(role={})], "messages[0].role"),
@@ -82,6 +82,10 @@ def test_what_is_wrong_is_named_by_its_place(value: Any, param: str) -> None:
 
 def test_the_number_of_messages_is_bounded() -> None:
     assert len(checked_messages([message()] * 10, 10)) == 10
+
+
+def test_unknown_fields_can_be_dropped() -> None:
+    assert checked_messages([message(color="red")], 10, drops_unknown=True) == (message(),)
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(ROLES)), st.text()), min_size=1, max_size=10))

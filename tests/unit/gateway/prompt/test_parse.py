@@ -10,10 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from config import PromptSettings
 from gateway.domain import Asked, Endpoint
 from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound
-from gateway.prompt import parse
+from gateway.prompt import Policy, parse
 from gateway.prompt.policy import TABLES, Action
+from gateway.prompt.salt import cache_salt
 from tests.unit.gateway.prompt.calls import HELLO, MODEL, ONCE, call, parsed, policy
 
 CHAT, TEXT = Endpoint.CHAT, Endpoint.COMPLETIONS
@@ -126,9 +128,11 @@ def test_a_good_field_of_a_text_request_reaches_the_engine(fields: dict[str, Any
         ({"max_completion_tokens": 8193}, "max_completion_tokens", "invalid_value"),
         ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens", None),
         ({"max_tokens": 1.5}, "max_tokens", "invalid_value"),
-        ({"response_format": {"type": "json_object"}}, "response_format", None),
-        ({"response_format": {"type": ["text"]}}, "response_format", None),
-        ({"tools": [{"type": "function"}]}, "tools", "invalid_value"),
+        ({"response_format": {"type": "structural_tag"}}, "response_format.type", "invalid_value"),
+        ({"response_format": {"type": ["text"]}}, "response_format.type", "invalid_value"),
+        ({"stop": ""}, "stop", "invalid_value"),
+        ({"stop": [""]}, "stop", "invalid_value"),
+        ({"tools": [{"type": "function"}]}, "tools[0]", "invalid_value"),
         ({"tool_choice": {"type": "function"}}, "tool_choice", "invalid_value"),
         ({"chat_template": "{{ x }}"}, "chat_template", "unsupported_parameter"),
         ({"functions": []}, "functions", "unsupported_parameter"),
@@ -173,7 +177,7 @@ def test_a_bad_field_of_a_text_request_is_named(fields: dict[str, Any], param: s
 @pytest.mark.parametrize("endpoint", list(Endpoint))
 def test_every_refused_parameter_is_answered_with_its_reason(endpoint: Endpoint) -> None:
     for row in TABLES[endpoint].values():
-        if row.action is Action.REFUSE:
+        if row.action in (Action.REFUSE, Action.SET):
             error = refused_with({row.name: 1}, endpoint)
             assert (error.status, error.param) == (400, row.name)
             assert row.note in error.message
@@ -248,6 +252,45 @@ def test_a_model_that_the_credential_does_not_allow_is_forbidden() -> None:
     with pytest.raises(Forbidden):
         parse(call(body, models=frozenset({"other"})), policy())
     assert parse(call(body, models=frozenset({MODEL})), policy()).model == MODEL
+
+
+@pytest.mark.parametrize("allowed", [{"gpt-4o-mini"}, {MODEL}])
+def test_an_alias_leads_to_a_model(allowed: set[str]) -> None:
+    body = orjson.dumps({**HELLO, "model": "gpt-4o-mini"})
+    aliases = {"gpt-4o-mini": MODEL}
+    asked = parse(call(body, models=frozenset(allowed)), policy(model_aliases=aliases))
+    assert (asked.model, asked.alias, asked.body["model"]) == (MODEL, "gpt-4o-mini", MODEL)
+    with pytest.raises(Forbidden, match="gpt-4o-mini"):
+        parse(call(body, models=frozenset({"other"})), policy(model_aliases=aliases))
+
+
+def test_an_alias_of_a_model_that_nobody_serves_is_not_found_by_its_own_name() -> None:
+    error = refused_with({"model": "gpt-4o"}, model_aliases={"gpt-4o": "gemma-9"})
+    assert isinstance(error, ModelNotFound)
+    assert "gpt-4o" in error.message
+    assert "gemma-9" not in error.message
+
+
+def test_a_models_own_name_is_no_alias() -> None:
+    assert parsed({}).alias is None
+
+
+def test_unknown_fields_can_be_dropped() -> None:
+    fields = {"temprature": 1, "messages": [{"role": "user", "content": "Hello", "color": "red"}]}
+    assert parsed(fields, unknown_fields="drop") == parsed({})
+
+
+def test_what_is_known_and_refused_is_not_dropped() -> None:
+    assert refused_with({"chat_template": "x"}, unknown_fields="drop").param == "chat_template"
+
+
+@pytest.mark.parametrize("endpoint", list(Endpoint))
+def test_the_tenant_decides_the_cache_salt(endpoint: Endpoint) -> None:
+    salted = Policy(PromptSettings(), frozenset({MODEL}), b"secret")
+    body = orjson.dumps(HELLO if endpoint is CHAT else ONCE)
+    assert parse(call(body, endpoint), salted).body["cache_salt"] == cache_salt(b"secret", "acme")
+    with pytest.raises(InvalidRequest, match="gateway's to set"):
+        parse(call(orjson.dumps({**HELLO, "cache_salt": "mine"})), salted)
 
 
 def test_a_credential_without_any_model_is_forbidden_each() -> None:
@@ -327,6 +370,8 @@ def test_any_json_is_answered(value: Any, endpoint: Endpoint) -> None:
 @example({"messages": [{"role": {}, "content": ""}]}, CHAT)
 @example({"logit_bias": {"1": {}}}, CHAT)
 @example({"response_format": {"type": []}}, CHAT)
+@example({"structured_outputs": {"json": []}}, CHAT)
+@example({"guided_json": '{"$ref": "#"}'}, TEXT)
 def test_any_value_of_any_known_field_is_answered(fields: dict[str, Any], endpoint: Endpoint) -> None:
     minimal = HELLO if endpoint is CHAT else ONCE
     _answered(json.dumps({**minimal, **fields}).encode("utf-8", "surrogatepass"), endpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -406,13 +407,26 @@ def choice(content: Any = "Hi", finish_reason: str = "stop", index: int = 0) -> 
 
 
 @pytest.mark.parametrize("name", ["unary", "unary_cached"])
-async def test_a_recorded_answer_gets_our_id_and_model_and_keeps_all_else(name: str) -> None:
+async def test_a_recorded_answer_gets_our_id_and_model_and_keeps_what_is_openais(name: str) -> None:
     _, body = recordings.answer(name)
     stream = ScriptedStream(body[:100], body[100:])
     answer = await asked(stream, prompt(stream=False))
     assert isinstance(answer, WholeAnswer)
-    assert json.loads(answer.body) == json.loads(body) | {"id": "chatcmpl-1", "model": "ours"}
-    (said,) = json.loads(body)["choices"]
+    recorded = json.loads(body)
+    (said,) = recorded["choices"]
+    assert json.loads(answer.body) == {
+        **{name: recorded[name] for name in ("object", "created", "service_tier", "system_fingerprint", "usage")},
+        "id": "chatcmpl-1",
+        "model": "ours",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": said["message"]["content"], "refusal": None},
+                "logprobs": None,
+                "finish_reason": said["finish_reason"],
+            }
+        ],
+    }
     assert (answer.text, answer.finish_reason) == (said["message"]["content"], said["finish_reason"])
     assert answer.usage is not None
     counted = json.loads(body)["usage"]
@@ -420,6 +434,27 @@ async def test_a_recorded_answer_gets_our_id_and_model_and_keeps_all_else(name: 
     assert answer.usage.completion_tokens == counted["completion_tokens"]
     assert answer.usage.cached_tokens == (counted["prompt_tokens_details"] or {})["cached_tokens"]
     assert stream.closed
+
+
+async def test_what_vllm_says_beyond_openai_is_left_out_where_it_says_nothing() -> None:
+    odd = {**choice(), "stop_reason": "END", "token_ids": None}
+    answer = await asked(ScriptedStream(whole(odd, metrics=None, prompt_text="x")), prompt(stream=False))
+    assert isinstance(answer, WholeAnswer)
+    body = json.loads(answer.body)
+    assert body["choices"] == [{**choice(), "stop_reason": "END"}]
+    assert (body["prompt_text"], "metrics" in body) == ("x", False)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_calls_the_model_as_the_client_did(stream: bool) -> None:
+    what = replace(prompt(stream=stream), alias="gpt-4o-mini")
+    if stream:
+        answer = await streamed(ROLE, delta(content="a"), DONE, what=what)
+        assert {chunk["model"] for chunk in await rest(answer)} == {"gpt-4o-mini"}
+    else:
+        whole_answer = await asked(ScriptedStream(whole(choice())), what)
+        assert isinstance(whole_answer, WholeAnswer)
+        assert json.loads(whole_answer.body)["model"] == "gpt-4o-mini"
 
 
 async def test_an_answer_to_a_text_request_is_read() -> None:
