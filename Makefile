@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check format docs clean help
+.PHONY: run test test-slow check format docs bench bench-peers clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
@@ -38,9 +38,17 @@ docs: ## Rewrite the generated tables of the README
 	@bash tools/install.sh dev
 	$(BIN)/python tools/tables.py
 
+bench: ## Measure what each layer of the gateway costs, in under two minutes
+	@bash tools/install.sh dev
+	@$(BIN)/python -m tests.bench.layers $(ARGS)
+
+bench-peers: ## Measure vllm-router, smg and LiteLLM beside ours; installs them into .bench/
+	@bash tools/install.sh dev
+	@$(BIN)/python -m tests.bench.peers $(ARGS)
+
 clean: ## Remove the virtual environment and everything that tools left behind
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

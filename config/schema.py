@@ -179,7 +179,7 @@ class RoutingSettings(_Group):
     engines: Words = Field((), description="Base URLs of engines; empty: the one at engine.host:engine.port.")
     max_attempts: int = Field(2, ge=1, le=5, description="Tries before the first event of an answer, all in all.")
     max_in_flight: int = Field(0, ge=0, description="Requests at one engine at once; 0: what vLLM's queue allows.")
-    queue_seconds: float = Field(10.0, ge=0, description="How long a request may wait for a place at an engine.")
+    queue_seconds: float = Field(8.0, ge=0, description="How long a request may wait for a place at an engine.")
     max_queued: int = Field(256, ge=0, description="Requests that may wait for a place; more is 503 at once.")
     poll_seconds: Seconds = Field(1.0, description="How often an engine's health is asked for.")
     connect_timeout_seconds: Seconds = Field(2.0, description="Longest wait for a connection to an engine.")

@@ -52,6 +52,8 @@ class RequestContextMiddleware:
             settlement.outcome = Outcome.FAILED
             raise
         finally:
+            # The server's `send` knows its request and so this scope: a cycle that only the collector could take apart.
+            del scope["state"]["send"]
             self._metrics.in_flight.dec()
             if settlement.route == "other":
                 settlement.route = getattr(scope.get("route"), "path", "other")

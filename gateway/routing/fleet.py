@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from config import Settings
@@ -63,6 +64,10 @@ class Fleet:
         self._queue_seconds = routing.queue_seconds
         self._waiters: deque[_Waiter] = deque()
         self._metrics = metrics
+        # Read when asked for: a gauge that is set at every turn of a request costs more than the turn.
+        metrics.queued.set_function(lambda: len(self._waiters))
+        for member in self.members:
+            metrics.replica_in_flight.labels(member.replica.name).set_function(partial(_in_flight, member))
 
     @property
     def models(self) -> frozenset[str]:
@@ -104,12 +109,10 @@ class Fleet:
     def leave(self, member: Member) -> None:
         """Count a request out. Called by Place.release only."""
         member.in_flight -= 1
-        self._metrics.replica_in_flight.labels(member.replica.name).set(member.in_flight)
         self._grant()
 
     def _take(self, member: Member) -> Member:
         member.in_flight += 1
-        self._metrics.replica_in_flight.labels(member.replica.name).set(member.in_flight)
         return member
 
     async def _wait(self, model: str, avoiding: frozenset[str]) -> Member:
@@ -120,7 +123,6 @@ class Fleet:
             raise Overloaded("The server is overloaded. Please try again.", retry_after_ms=_FULL_RETRY_MS)
         waiter = _Waiter(model, avoiding, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
-        self._metrics.queued.set(len(self._waiters))
         try:
             async with asyncio.timeout(self._queue_seconds):
                 return await waiter.granted
@@ -140,15 +142,17 @@ class Fleet:
             if member is not None and not waiter.granted.done():
                 self._waiters.remove(waiter)
                 waiter.granted.set_result(self._take(member))
-        self._metrics.queued.set(len(self._waiters))
 
     def _withdraw(self, waiter: _Waiter) -> None:
         """Forget a waiter that gave up; a place granted in that very turn goes back."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-            self._metrics.queued.set(len(self._waiters))
         elif waiter.granted.done() and not waiter.granted.cancelled():
             self.leave(waiter.granted.result())
+
+
+def _in_flight(member: Member) -> float:
+    return member.in_flight
 
 
 def _replicas(settings: Settings) -> list[Replica]:

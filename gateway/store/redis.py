@@ -41,6 +41,8 @@ class Store:
         self._metrics = metrics
         self._pending: list[_Call] = []
         self._flushing: asyncio.Task[None] | None = None
+        # Asked for once: finding the running loop is a system call in Python 3.11.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def healthy(self) -> bool:
@@ -84,13 +86,14 @@ class Store:
     def _enqueue(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
         # Encoded here, so that what cannot be sent fails its own caller and not the batch.
         encoded = [_encoded(argument) for argument in command]
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         if not self._breaker.allows():
             future.set_exception(_away())
             return future
         self._pending.append((encoded, future))
         if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+            self._flushing = loop.create_task(self._flush())
         return future
 
     async def _flush(self) -> None:

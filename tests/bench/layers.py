@@ -1,0 +1,134 @@
+"""What each layer of the gateway costs, from a bare relay to everything on: `make bench`.
+
+    python -m tests.bench.layers [--seconds S] [--rounds N]
+
+Each server has a core of its own; the simulated engine, Redis and the load share another. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from tests.bench.load import Load
+from tests.bench.measure import Measured, measure
+from tests.bench.processes import KEY, MODEL, BenchRedis, Started, bench_redis, gateway, simulated_engine
+from tests.bench.table import Cell, listed, percent, ratio, table
+from tests.bench.trial import Effort, Trial, added_p50_ms, try_out
+
+_UNLIMITED = {"limits.requests_per_minute": "0", "limits.requests_per_hour": "0"}
+_NEVER_REACHED = {"limits.requests_per_minute": "1000000000", "limits.requests_per_hour": "1000000000"}
+_SILENT = {"telemetry.log_level": "warning"}
+_MANY_SESSIONS = {"sessions.max_per_user": "100000"}
+EVERYTHING = {**_NEVER_REACHED, **_MANY_SESSIONS, "telemetry.log_level": "info"}
+"""Both token buckets (far from empty), authentication, metrics, and the log line, written to a file."""
+
+_EFFORT = Effort()
+_SESSIONS = 256
+_TURNS = 4
+
+HEAD = (
+    *("layer", "CPU µs / request", "× relay", "CPU µs / chunk", "× relay", "added p50 ms", "requests/s"),
+    *("RSS MiB", "Redis µs / request", "errors", "foreign"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A server with all layers up to this one."""
+
+    name: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    module: Sequence[str] = ("gateway",)
+
+    @contextmanager
+    def running(self, engine: Started, redis: BenchRedis) -> Iterator[Started]:
+        """Run it in front of `engine`."""
+        with gateway(engine, redis.url, self.settings, module=self.module) as started:
+            yield started
+
+
+LAYERS = (
+    Layer("bare relay", _SILENT, ("tests.bench.floors", "relay")),
+    Layer("+ context, authentication, metrics", _SILENT, ("tests.bench.floors", "context")),
+    Layer("+ the pipeline", {**_UNLIMITED, **_SILENT}),
+    Layer("+ limits in Redis", {**_NEVER_REACHED, **_SILENT}),
+    Layer("everything: + the log line", EVERYTHING),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Every layer's trial, the cost of a session's turn, and what the engine does alone."""
+
+    alone: Trial
+    layers: dict[str, Trial]
+    session_turn: Measured
+
+    def rows(self) -> list[list[Cell]]:
+        """Return the table's rows."""
+        relay = next(iter(self.layers.values()))
+        rows = [_row(name, trial, relay, self.alone) for name, trial in self.layers.items()]
+        turn = self.session_turn
+        cost = turn.cpu_us_per_request
+        session: list[Cell] = [
+            f"one turn in a session ({_TURNS} turns each)",
+            cost,
+            ratio(cost, relay.many.cpu_us_per_request),
+        ]
+        return [
+            *rows,
+            [*session, None, None, None, turn.rps, None, turn.redis_us_per_request, listed(turn.errors), None],
+        ]
+
+
+def run(effort: Effort, layers: Sequence[Layer] = LAYERS, sessions: int = _SESSIONS) -> Report:
+    """Measure every layer in turn, and a session's turn on the last. The first is what the others are compared to."""
+    trials = {}
+    with bench_redis() as redis, simulated_engine(effort.itl_ms) as engine:
+        alone = try_out(engine, replace(effort, rounds=1), measured=False)
+        for layer in layers:
+            print(f"… {layer.name}", file=sys.stderr, flush=True)
+            with layer.running(engine, redis) as server:
+                trials[layer.name] = try_out(server, effort, redis.tree)
+                if layer is layers[-1]:
+                    turn = _session_turn(server, effort, redis, sessions)
+    return Report(alone, trials, turn)
+
+
+def _session_turn(server: Started, effort: Effort, redis: BenchRedis, count: int) -> Measured:
+    """Return the cost of a request that recalls a session and appends to it; none ever waits for another's."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    with httpx.Client(base_url=server.base_url, headers=headers, trust_env=False) as client:
+        ids = tuple(client.post("/v1/sessions").raise_for_status().json()["id"] for _ in range(count))
+    at_once = min(effort.at_once, count // 2)
+    load = Load(server.chat_url, at_once, requests=count * _TURNS, key=KEY, model=MODEL, sessions=ids)
+    return measure(load, server.tree, redis.tree)
+
+
+def _row(name: str, trial: Trial, relay: Trial, alone: Trial) -> list[Cell]:
+    request, chunk = trial.many.cpu_us_per_request, trial.streamed.cpu_us_per_chunk
+    return [
+        *(name, request, ratio(request, relay.many.cpu_us_per_request)),
+        *(chunk, ratio(chunk, relay.streamed.cpu_us_per_chunk)),
+        *(added_p50_ms(trial, alone), trial.many.rps, trial.rss_mib, trial.many.redis_us_per_request),
+        *(listed(trial.errors), percent(trial.foreign)),
+    ]
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="tests.bench.layers", description="What each layer of the gateway costs.")
+    parser.add_argument("--seconds", type=float, default=_EFFORT.seconds, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=_EFFORT.rounds, help="measurements, of which the cheapest counts")
+    options = parser.parse_args()
+    print(table(HEAD, run(Effort(seconds=options.seconds, rounds=options.rounds)).rows()))
+
+
+if __name__ == "__main__":
+    main()
