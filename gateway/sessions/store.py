@@ -19,6 +19,7 @@ _LEASE = load_script("gateway.sessions", "lease.lua")
 _APPEND = load_script("gateway.sessions", "append.lua")
 _RELEASE = load_script("gateway.sessions", "release.lua")
 _RENEW = load_script("gateway.sessions", "renew.lua")
+_PRUNE = load_script("gateway.sessions", "prune.lua")
 _SESSION_ID = re.compile("sess_[0-9a-f]{32}")
 
 
@@ -151,13 +152,13 @@ class SessionStore:
         return int(self._settings.lease_seconds * 1000)
 
     async def _check_count(self, caller: Caller) -> None:
-        count = await self._store.call("ZCARD", keys.sessions_of(caller.tenant, caller.user))
-        if int(count) < self._settings.max_per_user:
+        index = keys.sessions_of(caller.tenant, caller.user)
+        if int(await self._store.call("ZCARD", index)) < self._settings.max_per_user:
             return
         # The index may still name sessions that have expired: count what is there before refusing.
-        alive, more = await self.page(caller, self._settings.max_per_user, None)
-        if more or len(alive) >= self._settings.max_per_user:
-            raise InvalidRequest(f"You have {len(alive)} sessions, as many as allowed.", code="too_many_sessions")
+        alive = await self._store.run(_PRUNE, [index], [keys.session(caller.tenant, SessionId(""))])
+        if int(alive) >= self._settings.max_per_user:
+            raise InvalidRequest(f"You have {alive} sessions, as many as allowed.", code="too_many_sessions")
 
 
 def check_session_id(session_id: str) -> None:

@@ -36,6 +36,7 @@ async def attacked(module_engine: EngineProcess, redis_server: RedisServer) -> A
         "server.max_body_bytes": MAX_BODY_BYTES,
         # A busy machine may make Redis wait longer than it ever should; that is another file's matter.
         "redis.timeout_seconds": 5,
+        "sessions.max_per_user": 1_000_000,
     }
     async with GatewayProcess(redis_server.url, [module_engine.replica.base_url], given) as gateway:
         await gateway.ready()
