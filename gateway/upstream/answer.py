@@ -64,6 +64,7 @@ class StreamedAnswer:
         self._splicer = splicer
         self._tool_calls = ToolCallStream(tools) if tools else None
         self._splitter = EventSplitter()
+        self._plain = tools is None and not keeps_text
         self._transcript = Transcript() if keeps_text else None
         self._held = b""
         self._failure: GatewayError | None = None
@@ -114,7 +115,8 @@ class StreamedAnswer:
             data = await self._stream.read()
             if not data:
                 raise _cut_short()
-            events = self._events(self._splitter.feed(data))
+            event = self._splicer.splice_event(data) if self._plain and self._splitter.empty else None
+            events = event or self._events(self._splitter.feed(data))
             if events:
                 return events
         return b""

@@ -19,6 +19,7 @@ from gateway.upstream.refusal import refusal_in_stream
 DONE = b"[DONE]"
 _CHOICES = b'"choices":'
 _USAGE = b',"usage":'
+_UNFINISHED = b'"finish_reason":null'
 _ALL = b"all"
 _MEMBERS = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices")
 
@@ -26,7 +27,17 @@ _MEMBERS = ("id", "object", "created", "model", "system_fingerprint", "service_t
 class ChunkSplicer:
     """The chunks of one stream, in order. Not shared between streams."""
 
-    __slots__ = ("_model", "_new_prefix", "_old_prefix", "_public_id", "_usages", "_wants_usage", "done")
+    __slots__ = (
+        "_model",
+        "_new_event_head",
+        "_new_prefix",
+        "_old_event_head",
+        "_old_prefix",
+        "_public_id",
+        "_usages",
+        "_wants_usage",
+        "done",
+    )
 
     def __init__(self, public_id: str, model: str, wants_usage: bool) -> None:
         self._public_id = public_id
@@ -34,6 +45,8 @@ class ChunkSplicer:
         self._wants_usage = wants_usage
         self._old_prefix = b""
         self._new_prefix = b""
+        self._old_event_head = b""
+        self._new_event_head = b""
         self._usages: dict[bytes, bytes] = {}
         self.done = False
 
@@ -60,6 +73,23 @@ class ChunkSplicer:
             self.done = True
             return b""
         return self._by_json(payload)
+
+    def splice_event(self, event: bytes) -> bytes | None:
+        """Return an event for the client in one go, None for one that must take the long way.
+
+        Nearly every read brings exactly one ordinary chunk: known head, text, no finish reason, usage at the end.
+        """
+        start = len(self._old_event_head)
+        if not (start and event.startswith(self._old_event_head) and event.endswith(b"}}\n\n")):
+            return None
+        cut = event.rfind(_USAGE, start)
+        if cut < 0 or event.find(b"\n\n") != len(event) - 2 or _UNFINISHED not in event:
+            return None
+        tail = event[cut + len(_USAGE) : -3]
+        if not _is_object(tail):
+            return None
+        self._usages[_choice_of(event, start)] = tail
+        return self._new_event_head + event[start:cut] + b"}\n\n"
 
     def _by_position(self, payload: bytes) -> bytes:
         start = len(self._old_prefix)
@@ -107,8 +137,10 @@ class ChunkSplicer:
         # Only a head of these plain members can be exchanged; with anything else each chunk goes through JSON.
         if list(members) == ["id", "object", "created", "model"]:
             self._old_prefix = payload[: at + len(_CHOICES)]
+            self._old_event_head = b"data: " + self._old_prefix
             members |= {"id": self._public_id, "model": self._model}
             self._new_prefix = orjson.dumps(members)[:-1] + b"," + _CHOICES
+            self._new_event_head = b"data: " + self._new_prefix
 
     def _renamed(self, chunk: dict[str, Any], further: tuple[str, ...]) -> bytes:
         """Return the chunk with our id and model, and without what vLLM adds to OpenAI's members."""

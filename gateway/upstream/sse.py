@@ -33,6 +33,11 @@ class EventSplitter:
         return [payload for payload in map(_payload, blocks) if payload is not None]
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing is kept, so that the next bytes begin an event."""
+        return not self._rest
+
+    @property
     def unfinished(self) -> bool:
         """Whether an event has begun and not ended."""
         return bool(self._rest.strip())

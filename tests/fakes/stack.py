@@ -41,6 +41,8 @@ class ServeProcess:
         environ |= {
             "GEMMA_DATA_DIR": str(self.data_dir),
             "GEMMA_SERVER__PORT": str(self.port),
+            # As in GatewayProcess: these tests are not about a Redis that is late.
+            "GEMMA_REDIS__TIMEOUT_SECONDS": "3",
             "GEMMA_ENGINE__PORT": str(self.engine_port),
             "GEMMA_ENGINE__STATUS_PORT": str(self.status_port),
             **self._settings,

@@ -206,7 +206,7 @@ async def test_a_bad_message_names_its_field(gateway: GatewayProcess, fields: di
 async def test_chats_without_a_session_go_on_while_redis_is_away(
     engine: EngineProcess, private_redis: RedisServer
 ) -> None:
-    limits = {"limits.requests_per_minute": 50, "limits.requests_per_hour": 100}
+    limits = {"limits.requests_per_minute": 50, "limits.requests_per_hour": 100, "redis.timeout_seconds": 0.1}
     async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
         await gateway.ready()
         private_redis.stop()

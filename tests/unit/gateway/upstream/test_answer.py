@@ -212,6 +212,35 @@ async def test_any_cutting_of_a_recorded_stream_gives_the_same(size: int) -> Non
     assert answer.usage == Usage(11, 4)
 
 
+@pytest.mark.parametrize("name", ["stream", "stream_n2", "stream_logprobs", "stream_usage_last", "stream_no_usage"])
+@pytest.mark.parametrize("wants_usage", [False, True])
+async def test_an_event_a_read_and_all_in_one_read_give_the_same_bytes_and_usage(name: str, wants_usage: bool) -> None:
+    _, whole = recordings.answer(name)
+    events = [event + b"\n\n" for event in whole.split(b"\n\n") if event]
+    results = []
+    for steps in (events, [whole], [whole[:-9], whole[-9:]]):
+        answer = await asked_stream(*steps, wants_usage=wants_usage)
+        results.append((await drained(answer), answer.usage))
+    assert results[0] == results[1] == results[2]
+    assert results[0][0].count(b"data: ") >= 3
+
+
+async def asked_stream(*steps: Step, wants_usage: bool) -> StreamedAnswer:
+    """Return the answer of an engine that says these steps."""
+    engine = ScriptedEngine(ScriptedStream(*steps))
+    answer = await ask(engine, REPLICA, prompt(wants_usage=wants_usage), RequestId("req_9"), False, 1_000_000)
+    assert isinstance(answer, StreamedAnswer)
+    return answer
+
+
+async def drained(answer: StreamedAnswer) -> bytes:
+    """Read an answer to its end."""
+    parts = []
+    while part := await answer.read():
+        parts.append(part)
+    return b"".join(parts)
+
+
 async def test_without_a_session_no_text_is_kept() -> None:
     answer = await streamed(ROLE, delta("stop", content="Hi"), DONE, keeps_text=False)
     await rest(answer)
