@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from config import Settings
 from gateway import __version__
-from gateway.api import docs, health, keys, models, session_messages, sessions
+from gateway.api import docs, health, keys, models, session_messages, sessions, tokenize
 from gateway.api.body import BoundedBodyMiddleware
 from gateway.api.completions import CompletionsEndpoint
 from gateway.api.context import RequestContextMiddleware
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     hot = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
     hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
     app.router.routes[:0] = hot
-    for routes in (models.router, sessions.router, keys.router, health.router, docs.router):
+    for routes in (models.router, tokenize.router, sessions.router, keys.router, health.router, docs.router):
         app.include_router(routes)
     app.mount("/static", docs.static_files(), name="static")
     app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]

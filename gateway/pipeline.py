@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from config import Settings
-from gateway.domain import Call, EngineClient, Prompt
+from gateway.domain import Asked, Call, EngineClient, History, Prompt
 from gateway.errors import EngineFailure, EngineUnreachable
 from gateway.prompt import Policy, compose, parse
 from gateway.quota import Limiter
@@ -21,7 +21,7 @@ from gateway.reply import Reply
 from gateway.routing import Fleet
 from gateway.sessions import SessionRoom
 from gateway.settlement import Settlement
-from gateway.upstream import Answer, ask
+from gateway.upstream import Answer, TokenCount, ask, count_tokens
 
 
 class Pipeline:
@@ -50,8 +50,7 @@ class Pipeline:
         be kept alive. Raises GatewayError, with nothing held or charged.
         """
         with ExitStack() as owned:
-            asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret))
-            settlement.asked(asked)
+            asked = self._parse(call, settlement)
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
             prompt = compose(asked, recall.history, self._settings.prompt)
             permit = owned.enter_context(await self._limiter.reserve(call.caller))
@@ -60,6 +59,21 @@ class Pipeline:
             answer = await self._relay(call, prompt, settlement, owned, keeps_text=recall.open)
             permit.used = True
             return Reply(answer, prompt, recall, settlement, owned.pop_all())
+
+    async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
+        """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
+        prompt = compose(self._parse(call, settlement), History(), self._settings.prompt)
+        place = await self._fleet.place(prompt.model)
+        settlement.replica = place.replica.name
+        try:
+            return await count_tokens(self._engines, place.replica, prompt, call.request_id)
+        finally:
+            place.release()
+
+    def _parse(self, call: Call, settlement: Settlement) -> Asked:
+        asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret))
+        settlement.asked(asked)
+        return asked
 
     async def _relay(
         self, call: Call, prompt: Prompt, settlement: Settlement, owned: ExitStack, *, keeps_text: bool

@@ -15,6 +15,19 @@ from gateway.errors import GatewayError, InternalFault, InvalidRequest, MethodNo
 from gateway.settlement import Settlement
 from gateway.telemetry.logging import get_logger
 
+_NOT_OFFERED = {
+    "/v1/embeddings": "Gemma 3n writes text and makes no embeddings",
+    "/v1/images": "Gemma 3n reads images and makes none",
+    "/v1/moderations": "Gemma 3n does not moderate; use a classifier",
+    "/v1/audio": "transcription is not offered by this gateway yet, and Gemma 3n makes no speech",
+    "/v1/responses": "use /v1/chat/completions, with /v1/sessions for history kept on the server",
+    "/v1/assistants": "use /v1/chat/completions, with /v1/sessions for history kept on the server",
+    "/v1/threads": "use /v1/sessions",
+    "/v1/files": "nothing is stored or tuned here",
+    "/v1/batches": "nothing is stored or tuned here",
+    "/v1/fine_tuning": "nothing is stored or tuned here",
+}
+
 
 class FaultMiddleware:
     """Answers every error raised within. Inside CORS, so that browsers may read what went wrong."""
@@ -66,8 +79,16 @@ async def translate_http_exception(request: Request, error: Exception) -> Respon
         refused.headers = [(b"allow", value.encode()) for value in [(error.headers or {}).get("Allow")] if value]
         raise refused from None
     if error.status_code == HTTPStatus.NOT_FOUND:
-        raise NotFound(f"Unknown route: {request.method} {request.url.path}.") from None
+        raise NotFound(_not_found(request.method, request.url.path)) from None
     raise InvalidRequest(str(error.detail)) from None
+
+
+def _not_found(method: str, path: str) -> str:
+    """Return a sentence that helps where the path is one of OpenAI's that this model has nothing to say to."""
+    for prefix, reason in _NOT_OFFERED.items():
+        if path.startswith(prefix):
+            return f"{path} is not offered: {reason}."
+    return f"Unknown route: {method} {path}."
 
 
 async def translate_validation_error(request: Request, error: Exception) -> Response:

@@ -178,10 +178,10 @@ async def ask(
     stream = await client.open(replica, _request(prompt, request_id))
     try:
         if stream.status != 200:
-            raise refusal(stream.status, await _read_all(stream, _MAX_ERROR_BYTES))
+            raise refusal(stream.status, await read_all(stream, _MAX_ERROR_BYTES))
         public_id = _ID_PREFIXES[prompt.endpoint] + request_id.removeprefix("req_")
         if not prompt.stream:
-            whole = _whole(await _read_all(stream, max_answer_bytes), public_id, prompt.answered_as, prompt.tools)
+            whole = _whole(await read_all(stream, max_answer_bytes), public_id, prompt.answered_as, prompt.tools)
             stream.close()
             return whole
         splicer = ChunkSplicer(public_id, prompt.answered_as, prompt.wants_usage)
@@ -206,7 +206,8 @@ def _request(prompt: Prompt, request_id: RequestId) -> EngineRequest:
     return EngineRequest("POST", prompt.endpoint.value, prompt.body, headers)
 
 
-async def _read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
+async def read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
+    """Return the whole body of an answer that stays the caller's. Raises EngineBroke where it is larger."""
     parts = []
     size = 0
     while part := await stream.read():

@@ -79,3 +79,11 @@ def test_a_session_remembers_and_the_engine_gets_the_whole_history(through: http
     whole += [{"role": message["role"], "content": message["content"]} for message in said[:3]]
     alone = through.post(PATH, json={"model": "gemma-3n-demo", "messages": whole, "max_tokens": 8, "temperature": 0})
     assert alone.json()["choices"][0]["message"]["content"] == said[3]["content"]
+
+
+def test_tokens_are_counted_as_the_engine_charges_them(through: httpx.Client) -> None:
+    for prompt in PROMPTS[:6]:
+        body = {"model": "gemma-3n-demo", **prompt, "max_tokens": 1}
+        counted = through.post("/v1/tokenize", json=body).raise_for_status().json()
+        answered = through.post(PATH, json=body).raise_for_status().json()
+        assert counted["prompt_tokens"] == answered["usage"]["prompt_tokens"]

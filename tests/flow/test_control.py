@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUTES = {
     "/", "/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/health", "/health/live",
     "/health/ready", "/health/detailed", "/metrics", "/v1/sessions", "/v1/sessions/{session_id}",
-    "/v1/sessions/{session_id}/messages", "/admin/keys", "/admin/keys/{key_id}",
+    "/v1/sessions/{session_id}/messages", "/admin/keys", "/admin/keys/{key_id}", "/v1/tokenize",
 }  # fmt: skip
 
 
@@ -135,3 +135,22 @@ async def test_cors_answers_preflights_and_lets_browsers_read_errors(
         foreign = await gateway.client.get("/v1/models", headers={"host": "evil.example"})
         probe = await gateway.client.get("/health", headers={"host": "10.1.2.3"})
         assert (foreign.status_code, foreign.json()["error"]["code"], probe.status_code) == (400, "bad_host", 200)
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/images/generations", "/v1/moderations", "/v1/responses"])
+async def test_what_the_model_cannot_do_is_a_404_that_helps(gateway: GatewayProcess, path: str) -> None:
+    response = await gateway.client.post(path, json={"model": "fake", "input": "x"})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert "not offered" in response.json()["error"]["message"]
+
+
+async def test_tokens_are_counted_without_generating(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    for asked in (body("one two three"), {"model": "fake", "prompt": "one two three"}):
+        response = await gateway.client.post("/v1/tokenize", json=asked)
+        assert response.status_code == 200
+        assert response.json()["prompt_tokens"] > 0
+        assert response.json()["max_model_len"] == 32768
+    assert {request["path"] for request in await engine.asked()} == {"/tokenize"}
+    for wrong, param in (({"model": "fake", "messages": []}, "messages"), ({"model": "none", "prompt": "x"}, "model")):
+        refused = await gateway.client.post("/v1/tokenize", json=wrong)
+        assert refused.json()["error"]["param"] == param
