@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.pages import page
 from gateway.api.state import AdminOf, RoomsOf
 from gateway.identity.keys import KeyRecord
 
@@ -37,15 +38,7 @@ async def create_key(new: NewKey, rooms: RoomsOf, admin: AdminOf) -> dict[str, A
 async def list_keys(rooms: RoomsOf, admin: AdminOf) -> dict[str, Any]:
     """List the keys, without the keys themselves."""
     del admin
-    data = [_shown(record) for record in await rooms.keys.records()]
-    ids = [entry["id"] for entry in data]
-    return {
-        "object": "list",
-        "data": data,
-        "has_more": False,
-        "first_id": ids[0] if ids else None,
-        "last_id": ids[-1] if ids else None,
-    }
+    return page([_shown(record) for record in await rooms.keys.records()])
 
 
 @router.delete("/{key_id}")

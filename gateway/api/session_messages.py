@@ -9,6 +9,7 @@ from gateway.api.completions import answer_call, read_call_body
 from gateway.domain import Call, Caller, Endpoint, JsonObject, SessionId
 from gateway.errors import InvalidRequest
 from gateway.lifespan import Rooms
+from gateway.prompt import json_object
 
 PATH = "/v1/sessions/{session_id}/messages"
 
@@ -47,12 +48,7 @@ def _encoded(chat: JsonObject) -> bytes:
 
 def as_chat(body: bytes) -> JsonObject:
     """Return the chat request for a message to a session. Raises InvalidRequest naming the field."""
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
-    if not isinstance(given, dict):
-        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    given = json_object(body)
     content = given.pop("content", None)
     if not isinstance(content, str) or not content:
         raise InvalidRequest("'content' must be a text.", param="content", code="missing_required_parameter")

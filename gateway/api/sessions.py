@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.pages import page
 from gateway.api.state import CallerOf, RoomsOf
 from gateway.domain import JsonObject, SessionId
 
@@ -43,7 +44,7 @@ async def list_sessions(
 ) -> JsonObject:
     """List the caller's own sessions, the latest used first."""
     records, more = await rooms.sessions.page(caller, limit, SessionId(after) if after else None)
-    return _page([record.as_json() for record in records], more)
+    return page([record.as_json() for record in records], more=more)
 
 
 @router.get("/{session_id}")
@@ -65,15 +66,4 @@ async def list_messages(
 ) -> JsonObject:
     """Return the last `limit` messages, oldest first."""
     messages = await rooms.sessions.messages(caller, SessionId(session_id))
-    return _page(messages[-limit:], len(messages) > limit)
-
-
-def _page(data: list[JsonObject], more: bool) -> JsonObject:
-    ids = [entry["id"] for entry in data]
-    return {
-        "object": "list",
-        "data": data,
-        "has_more": more,
-        "first_id": ids[0] if ids else None,
-        "last_id": ids[-1] if ids else None,
-    }
+    return page(messages[-limit:], more=len(messages) > limit)

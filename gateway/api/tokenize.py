@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import orjson
 from fastapi import APIRouter, Request
 
 from gateway.api.state import CallerOf, RoomsOf
 from gateway.domain import Call, Endpoint, JsonObject
-from gateway.errors import InvalidRequest
+from gateway.prompt import json_object
 from gateway.settlement import Settlement
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -21,7 +20,8 @@ async def tokenize(request: Request, rooms: RoomsOf, caller: CallerOf) -> JsonOb
     """Count the prompt tokens of a request, after everything that would be done to it. Nothing is generated."""
     settlement: Settlement = request.state.settlement
     body = await request.body()
-    call = Call(settlement.request_id, _endpoint(body), caller, body)
+    endpoint = Endpoint.COMPLETIONS if "prompt" in json_object(body) else Endpoint.CHAT
+    call = Call(settlement.request_id, endpoint, caller, body)
     counted = await rooms.pipeline.count_tokens(call, settlement)
     return {
         "object": "tokenization",
@@ -29,12 +29,3 @@ async def tokenize(request: Request, rooms: RoomsOf, caller: CallerOf) -> JsonOb
         "prompt_tokens": counted.tokens,
         "max_model_len": counted.max_model_len_tokens,
     }
-
-
-def _endpoint(body: bytes) -> Endpoint:
-    """Return which kind of request it is; what is wrong with it is said by the parser of that kind."""
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
-    return Endpoint.COMPLETIONS if isinstance(given, dict) and "prompt" in given else Endpoint.CHAT

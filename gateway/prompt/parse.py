@@ -32,7 +32,7 @@ class Policy:
 
 def parse(call: Call, policy: Policy) -> Asked:
     """Return what `call` asks for. Raises InvalidRequest, ModelNotFound, Forbidden."""
-    given = _object(call.body)
+    given = json_object(call.body)
     body, own = _sorted_out(given, TABLES[call.endpoint], _drops_unknown(policy.settings))
     model, alias = _model(own, call, policy)
     stream = bool(own.get("stream", False))
@@ -56,7 +56,8 @@ def parse(call: Call, policy: Policy) -> Asked:
     )
 
 
-def _object(body: bytes) -> JsonObject:
+def json_object(body: bytes) -> JsonObject:
+    """Return the JSON object that `body` is. Raises InvalidRequest."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
