@@ -225,6 +225,9 @@ class StreamSettings(_Group):
     headers_timeout_seconds: Seconds = Field(600.0, description="Longest wait for an engine's first byte.")
     idle_timeout_seconds: Seconds = Field(120.0, description="Longest silence of an engine within an answer.")
     total_timeout_seconds: Seconds = Field(3600.0, description="Longest answer, from sending to the last byte.")
+    client_timeout_seconds: Seconds = Field(
+        60.0, description="Longest wait for a client to take what was sent to it; then its request is ended."
+    )
     max_answer_bytes: int = Field(33_554_432, ge=1024, description="Largest non-streamed answer of an engine.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NewType, Protocol
 
@@ -185,15 +185,6 @@ class EngineClient(Protocol):
 
     async def aclose(self) -> None:
         """Close every connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the limiter said: whether to go on, and the balances that the headers show."""
-
-    allowed: bool
-    retry_after_ms: int = 0
-    headers: Headers = field(default_factory=list)
 
 
 Clock = Callable[[], float]

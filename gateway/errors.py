@@ -222,6 +222,9 @@ class InternalFault(GatewayError):
 class EngineFailure(GatewayError):
     """The engine did not do its part. `again` says whether another replica may be asked, if nothing was forwarded."""
 
+    def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = 1000) -> None:
+        super().__init__(message, param=param, retry_after_ms=retry_after_ms)
+
     status = 502
     code = "engine_error"
     retryable = True

@@ -72,15 +72,17 @@ def build_rooms(settings: Settings) -> Rooms:
 async def opened(rooms: Rooms) -> AsyncIterator[None]:
     """Watch the fleet until exit, then close engines and Redis: settles that are on their way go first."""
     logger = get_logger()
-    async with FleetWatcher(rooms.fleet, rooms.settings.routing).running():
-        logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
-        try:
-            yield
-        finally:
-            rooms.draining = True
-    await rooms.engines.aclose()
-    await rooms.store.aclose()
-    logger.info("gateway_stopped")
+    try:
+        async with FleetWatcher(rooms.fleet, rooms.settings.routing).running():
+            logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
+            try:
+                yield
+            finally:
+                rooms.draining = True
+    finally:
+        await rooms.engines.aclose()
+        await rooms.store.aclose()
+        logger.info("gateway_stopped")
 
 
 def _local_keys(settings: Settings) -> tuple[str, str]:

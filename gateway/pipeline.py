@@ -14,9 +14,9 @@ from contextlib import ExitStack
 
 from config import Settings
 from gateway.domain import Asked, Call, EngineClient, History, Prompt
-from gateway.errors import EngineFailure, EngineUnreachable
+from gateway.errors import EngineFailure, EngineRefused, EngineUnreachable, GatewayError
 from gateway.prompt import Policy, compose, parse
-from gateway.quota import Limiter
+from gateway.quota import Limiter, Permit
 from gateway.reply import Reply
 from gateway.routing import Fleet
 from gateway.sessions import SessionRoom
@@ -56,19 +56,20 @@ class Pipeline:
             permit = owned.enter_context(await self._limiter.reserve(call.caller))
             settlement.headers = permit.headers
             hold(prompt)
-            answer = await self._relay(call, prompt, settlement, owned, keeps_text=recall.open)
-            permit.used = True
+            answer = await self._relay(call, prompt, permit, settlement, owned, keeps_text=recall.open)
             return Reply(answer, prompt, recall, settlement, owned.pop_all())
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
         prompt = compose(self._parse(call, settlement), History(), self._settings.prompt)
-        place = await self._fleet.place(prompt.model)
-        settlement.replica = place.replica.name
-        try:
+        with ExitStack() as owned:
+            permit = owned.enter_context(await self._limiter.reserve(call.caller))
+            settlement.headers = permit.headers
+            place = await self._fleet.place(prompt.model)
+            owned.callback(place.release)
+            settlement.replica = place.replica.name
+            permit.used = True
             return await count_tokens(self._engines, place.replica, prompt, call.request_id)
-        finally:
-            place.release()
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
         asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret))
@@ -76,18 +77,31 @@ class Pipeline:
         return asked
 
     async def _relay(
-        self, call: Call, prompt: Prompt, settlement: Settlement, owned: ExitStack, *, keeps_text: bool
+        self,
+        call: Call,
+        prompt: Prompt,
+        permit: Permit,
+        settlement: Settlement,
+        owned: ExitStack,
+        *,
+        keeps_text: bool,
     ) -> Answer:
-        """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept."""
+        """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept.
+
+        The permit is used from the moment an engine is asked, so that leaving early is not free; it is given back
+        where no engine did any work.
+        """
         tried: set[str] = set()
         while True:
             place = await self._fleet.place(prompt.model, avoiding=tried)
             settlement.placed(place.replica)
+            permit.used = True
             try:
                 limit_bytes = self._settings.stream.max_answer_bytes
                 answer = await ask(self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes)
             except EngineFailure as failure:
                 place.release()
+                permit.used = not isinstance(failure, EngineUnreachable | EngineRefused)
                 tried.add(place.replica.name)
                 if isinstance(failure, EngineUnreachable):
                     settlement.not_sent()
@@ -95,8 +109,10 @@ class Pipeline:
                 if not failure.again or len(tried) >= self._settings.routing.max_attempts or not self._spare(tried):
                     raise
                 settlement.retried(failure)
-            except BaseException:
+            except BaseException as error:
                 place.release()
+                # An engine's own refusal of the request, such as a prompt too long, cost it nothing.
+                permit.used = not isinstance(error, GatewayError)
                 raise
             else:
                 owned.callback(place.release)

@@ -43,5 +43,7 @@ class Reply:
 
     def close(self) -> None:
         """Note the usage and let everything go, at once and any number of times: nothing here waits."""
-        self._settlement.usage = self._answer.usage
-        self._owned.close()
+        try:
+            self._settlement.usage = self._answer.usage
+        finally:
+            self._owned.close()

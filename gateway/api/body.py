@@ -70,7 +70,8 @@ class BoundedBodyMiddleware:
         self._timeout_seconds = timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
+        # Without a caller the path is a public one, which has no use for a body.
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY or "caller" not in scope["state"]:
             await self._app(scope, receive, send)
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from starlette.types import Receive, Scope, Send
@@ -68,6 +69,11 @@ async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, respons
     except GatewayError as error:
         settlement.failed(error)
         await response.send_error(error)
+    except asyncio.CancelledError:
+        if not response.stalled:
+            raise
+        # Ended by us, not from outside. The server closes the connection, as the response has no end.
+        settlement.client_gone(0.0)
     finally:
         response.close()
         if reply is not None:
@@ -76,4 +82,4 @@ async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, respons
 
 def _session_id(headers: HeaderMap) -> str | None:
     given = headers.get(b"x-session-id")
-    return given.decode("latin-1")[:64] if given else None
+    return given.decode("latin-1") if given else None

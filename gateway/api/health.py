@@ -29,18 +29,21 @@ async def index() -> dict[str, str]:
     return {"name": "gemma-gateway", "version": __version__, "docs": "/docs", "api": "/v1", "health": "/health"}
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> dict[str, Any]:
     """Say that the gateway answers; says nothing of engines or Redis."""
     return {"status": "ok", "version": __version__, "timestamp": int(time.time())}
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> dict[str, str]:
     """Liveness: the event loop turns."""
     return {"status": "live"}
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready")
 async def ready(rooms: RoomsOf, scope: Literal["all", "gateway"] = "all") -> JSONResponse:
     """Readiness: a chat sent now could start. With `scope=gateway`: only whether this process takes requests."""

@@ -1,21 +1,81 @@
-"""uvicorn's HTTP/1.1 protocol, but what is not HTTP is refused in OpenAI's error shape."""
+"""uvicorn's HTTP/1.1 protocol with bounds on a request's head, and refusals in OpenAI's error shape."""
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.api.context import new_request_id
 from gateway.errors import InvalidRequest
 
+_MAX_HEAD_BYTES = 65_536
+_MAX_HEADERS = 200
+_HEAD_SECONDS = 30.0
+
 
 class GatewayHttpProtocol(HttpToolsProtocol):
-    """One connection of a client."""
+    """One connection of a client.
+
+    What is raised in a callback of the parser ends as `send_400_response`, and the connection with it.
+    """
+
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _cycles: tuple[RequestResponseCycle, ...] = ()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request under way; uvicorn tells only the latest, which of pipelined ones is not the running."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+
+    def on_message_begin(self) -> None:
+        """Count a new head."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._stop_waiting()
+        self._await_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._count(len(name) + len(value))
+        if len(self.headers) >= _MAX_HEADERS:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the request. One that asks for an upgrade and has a body is refused.
+
+        The parser takes the bytes after such a head for another protocol, so its body would be read as a request.
+        """
+        self._stop_waiting()
+        if self.parser.should_upgrade() and self._has_body():
+            raise ValueError("an upgrade with a body")
+        super().on_headers_complete()
+        if self.cycle is not None:
+            self._cycles = (*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be parsed, and close: nothing that follows on this connection can be trusted."""
+        """Answer what cannot be taken, and close: nothing that follows on this connection can be trusted."""
         del msg
-        error = InvalidRequest("The request is not valid HTTP.", code="invalid_http")
+        error = InvalidRequest(
+            "The request is not valid HTTP/1.1, its head is too large, or it asks for an upgrade.", code="invalid_http"
+        )
         body = orjson.dumps(error.envelope())
         head = [
             b"HTTP/1.1 400 Bad Request",
@@ -27,3 +87,22 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         ]
         self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
         self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            raise ValueError("the head is too large")
+
+    def _has_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

@@ -14,6 +14,7 @@ from gateway.identity.keys import KeyRecord
 router = APIRouter(prefix="/admin/keys", tags=["admin"])
 
 _Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^{}\x00-\x1f]+$")]
+_Scope = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 
 
 class NewKey(BaseModel):
@@ -23,7 +24,7 @@ class NewKey(BaseModel):
 
     tenant: _Name
     user: _Name
-    scopes: list[_Name] = Field(default_factory=list, max_length=32)
+    scopes: list[_Scope] = Field(default_factory=list, max_length=32)
 
 
 @router.post("", status_code=201)

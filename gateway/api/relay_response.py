@@ -41,6 +41,11 @@ class RelayResponse:
         self._pinging: asyncio.Task[None] | None = None
         self._started = False
         self._last_sent = 0.0
+        self._sending_since: float | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self.stalled = False
+        """Whether the client took nothing for so long that its request was ended."""
         self.finished = False
         """Whether the last byte was handed to the server."""
 
@@ -74,15 +79,31 @@ class RelayResponse:
             self._timer.cancel()
         if self._pinging is not None:
             self._pinging.cancel()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
 
     async def _send_events(self, answer: StreamedAnswer) -> None:
         """The hot loop: once a chunk. A slow client blocks the send, and so the reading from the engine."""
         send_part, time = self._send_part, self._loop.time
+        self._sender = asyncio.current_task()
+        self._watch_for_stall()
         while events := await answer.read():
             if not self._started:
                 await self._start_stream()
-            self._last_sent = time()
+            self._last_sent = self._sending_since = time()
             await send_part({"type": "http.response.body", "body": events, "more_body": True})
+            self._sending_since = None
+
+    def _watch_for_stall(self) -> None:
+        """End the request of a client that takes nothing: blocked in a send, it would keep its place for ever."""
+        limit_seconds = self._settings.client_timeout_seconds
+        since = self._sending_since
+        waited_seconds = 0.0 if since is None else self._loop.time() - since
+        if waited_seconds >= limit_seconds and self._sender is not None:
+            self.stalled = True
+            self._sender.cancel()
+            return
+        self._stall_timer = self._loop.call_later(limit_seconds - waited_seconds, self._watch_for_stall)
 
     async def _start_stream(self) -> None:
         self._started = True

@@ -46,6 +46,7 @@ class Authenticator:
         """Return who sent this header before, if that still holds: the hot path, without any I/O."""
         known = self._known.get(authorization)
         if known is not None and known.until > self._now():
+            self._known.move_to_end(authorization)
             return known.caller
         return None
 

@@ -182,6 +182,8 @@ def _session_id(call: Call, own: JsonObject) -> str | None:
 
     No id of ours has another form; here it is refused before anything is done with it.
     """
+    if call.session_id is not None and call.endpoint is not Endpoint.CHAT:
+        raise InvalidRequest("Sessions are for chats.", param="session_id", code="unsupported_parameter")
     given: str | None = call.session_id or own.get("session_id")
     problem = SESSION_ID.problem(given) if given is not None else None
     if problem is not None:

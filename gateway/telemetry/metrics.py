@@ -1,7 +1,7 @@
 """Every metric of the gateway. Names, labels and units are an interface: dashboards and alerts are built on them.
 
 Labels are bounded: `model` is a model that an engine serves (else `unknown`), `route` is a template, never a path that
-a client made up, `tenant` comes from settings or a key, never from a request's body.
+a client made up, `tenant` comes from a credential and is `other` beyond the first thousand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gateway.domain import Outcome, Usage
 
 MetricT = TypeVar("MetricT", Counter, Histogram, Gauge)
 
+_MAX_TENANTS = 1000
 _DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _CLOSE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -26,6 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._tenants: set[str] = set()
         self._children: dict[tuple[object, tuple[str, ...]], Counter | Histogram | Gauge] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -78,11 +80,12 @@ class Metrics:
         self, route: str, tenant: str, model: str, status: int, outcome: Outcome, duration_seconds: float
     ) -> None:
         """Count one request; called exactly once for each."""
-        self._child(self.requests, route, tenant, model, f"{status // 100}xx", outcome.value).inc()
+        self._child(self.requests, route, self._tenant(tenant), model, f"{status // 100}xx", outcome.value).inc()
         self._child(self.duration, route, model).observe(duration_seconds)
 
     def tokens_used(self, tenant: str, model: str, usage: Usage) -> None:
         """Count the tokens of one answer."""
+        tenant = self._tenant(tenant)
         self._child(self.tokens, tenant, model, "prompt").inc(usage.prompt_tokens)
         self._child(self.tokens, tenant, model, "completion").inc(usage.completion_tokens)
         if usage.cached_tokens:
@@ -91,6 +94,14 @@ class Metrics:
     def first_token_seen(self, model: str, seconds: float) -> None:
         """Observe a time to first token."""
         self._child(self.first_token, model).observe(seconds)
+
+    def _tenant(self, tenant: str) -> str:
+        """Return the label of a tenant; an issuer of tokens may name any number of them, a registry may not."""
+        if tenant not in self._tenants:
+            if len(self._tenants) >= _MAX_TENANTS:
+                return "other"
+            self._tenants.add(tenant)
+        return tenant
 
     def _child(self, metric: MetricT, *labels: str) -> MetricT:
         """Return the child with these labels; prometheus_client would look for it under a lock at each call."""

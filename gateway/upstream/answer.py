@@ -213,7 +213,8 @@ async def read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
     while part := await stream.read():
         size += len(part)
         if size > limit_bytes:
-            raise EngineBroke("The engine's answer is too large.")
+            # Not worth a second try: it would be as large again.
+            raise EngineFailure("The engine's answer is too large.")
         parts.append(part)
     return b"".join(parts)
 

@@ -56,10 +56,10 @@ class ChunkSplicer:
 
         Each choice's chunks count that choice alone; only the chunk at the end sums them. Before it, we do.
         """
-        latest = self._usages.get(_ALL) or None
+        latest = self._usages.get(_ALL)
         if latest is not None:
-            return usage_of(orjson.loads(latest))
-        counted = [usage for usage in map(usage_of, map(orjson.loads, self._usages.values())) if usage]
+            return _decoded(latest)
+        counted = [usage for usage in map(_decoded, self._usages.values()) if usage]
         if not counted:
             return None
         completion_tokens = sum(usage.completion_tokens for usage in counted)
@@ -167,6 +167,14 @@ def _is_choice(choice: Any) -> bool:
 def _choice_of(payload: bytes, start: int) -> bytes:
     """Return what tells one choice's chunks from another's: `{"index":0`."""
     return payload[start + 1 : payload.find(b",", start)]
+
+
+def _decoded(usage: bytes) -> Usage | None:
+    """Return a kept usage; None for what was cut out by position and is no JSON after all."""
+    try:
+        return usage_of(orjson.loads(usage))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def usage_of(usage: Any) -> Usage | None:

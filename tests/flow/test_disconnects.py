@@ -108,3 +108,30 @@ async def test_while_the_gateway_waits_for_it_to_read(alone: GatewayProcess, eng
     transport.abort()
     await closed_in_time(alone, "answering")
     await engine.eventually(seconds=1, running=0)
+
+
+async def test_a_client_that_takes_nothing_is_given_up(engine: EngineProcess, redis_server: RedisServer) -> None:
+    settings = {"routing.max_in_flight": 1, "stream.client_timeout_seconds": 1.0}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        _, writer = await connect(gateway, text=("x" * 600 + " ") * 8000, stream=True, n=4, max_tokens=8192)
+        transport = writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        await engine.eventually(seconds=20, running=1)
+        await asyncio.sleep(2.5)
+        assert (await post(gateway.client)).status_code == 200
+        assert [line["status"] for line in gateway.log if line.get("outcome") == "client_gone"] == [200]
+        transport.abort()
+
+
+async def test_one_that_sent_two_requests_at_once_is_noticed_too(alone: GatewayProcess, engine: EngineProcess) -> None:
+    await engine.script("hold")
+    raw = json.dumps(body()).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {alone.key}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", alone.port)
+    writer.write((head.encode() + raw) * 2)
+    await engine.eventually(running=1)
+    writer.close()
+    await engine.eventually(seconds=1, running=0, aborted=1)

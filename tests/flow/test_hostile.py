@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -281,7 +282,7 @@ async def test_what_is_not_http_is_refused_in_the_error_shape(attacked: GatewayP
 ODD_HEADERS: list[tuple[str, int]] = [
     ("x-session-id: ../../etc", 400),
     ("x-session-id: \xff\xfe", 400),
-    ("x-session-id: " + "a" * 65, 404),
+    ("x-session-id: " + "a" * 65, 400),
     ("x-session-id: *", 400),
     ("content-type: text/plain", 415),
     ("content-type: application/x-www-form-urlencoded", 415),
@@ -303,7 +304,7 @@ ODD_HEADERS: list[tuple[str, int]] = [
     ("x-forwarded-for: 999.999.999.999", 200),
     ("traceparent: nonsense", 200),
     ("x" * 300 + ": y", 200),
-    ("\r\n".join(f"x-{number}: y" for number in range(300)), 200),
+    ("\r\n".join(f"x-{number}: y" for number in range(150)), 200),
 ]
 
 
@@ -323,7 +324,7 @@ async def test_an_odd_header_is_harmless_or_a_4xx(attacked: GatewayProcess, line
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Bearer \xff", "Bearer a b", "Basic eA==", "bearer " + "x" * 100_000, "Bearer e30.e30.x"],
+    ["", "Bearer", "Bearer ", "Bearer \xff", "Bearer a b", "Basic eA==", "bearer " + "x" * 50_000, "Bearer e30.e30.x"],
 )
 async def test_a_credential_that_is_none_is_a_401(attacked: GatewayProcess, authorization: str) -> None:
     lines = (
@@ -357,3 +358,27 @@ async def test_odd_methods_and_paths_are_4xx(attacked: GatewayProcess, method: s
     assert answer is not None
     assert 400 <= answer.status < 500
     answer.error()
+
+
+async def test_a_body_behind_an_upgrade_is_never_taken_for_a_request(attacked: GatewayProcess) -> None:
+    inner = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {attacked.key}\r\n"
+    head += f"connection: Upgrade\r\nupgrade: h2c\r\ncontent-length: {len(inner)}\r\n\r\n"
+    async with RawConnection(attacked.port) as connection:
+        await connection.write(head.encode())
+        await asyncio.sleep(0.1)
+        with suppress(ConnectionError):
+            await connection.write(inner)
+        answer = await connection.read(BODY_TIMEOUT_SECONDS)
+        assert answer is not None
+        assert (answer.status, answer.error()["code"]) == (400, "invalid_http")
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("rest", [b"x-a: " + b"a" * 70_000, b"\r\n".join(b"x-%d: 1" % k for k in range(300))])
+async def test_a_head_that_is_too_large_is_refused(attacked: GatewayProcess, rest: bytes) -> None:
+    async with RawConnection(attacked.port) as connection:
+        await connection.write(b"GET /health HTTP/1.1\r\nhost: x\r\n" + rest + b"\r\n\r\n")
+        answer = await connection.read(3 * BODY_TIMEOUT_SECONDS)
+        assert answer is not None
+        assert answer.status == 400

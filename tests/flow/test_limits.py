@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import httpx
 import openai
 import pytest
 
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
-from tests.flow.chat import post
+from tests.flow.chat import PATH, body, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -82,3 +83,38 @@ async def test_closed_refuses_while_redis_is_away(engine: EngineProcess, private
         response = await post(gateway.client)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
         private_redis.start()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_leaving_early_is_not_free(engine: EngineProcess, private_redis: RedisServer, stream: bool) -> None:
+    limits = {"limits.requests_per_minute": 3, "limits.requests_per_hour": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        await engine.script("hang", times=-1, path=PATH, silent=True)
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                await gateway.client.post(PATH, json=body(stream=stream), timeout=0.3)
+        await asyncio.sleep(0.2)
+        assert (await post(gateway.client)).status_code == 429
+
+
+async def test_counting_tokens_is_limited_too(engine: EngineProcess, private_redis: RedisServer) -> None:
+    limits = {"limits.requests_per_minute": 2, "limits.requests_per_hour": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        codes = [(await gateway.client.post("/v1/tokenize", json=body())).status_code for _ in range(3)]
+        assert codes == [200, 200, 429]
+
+
+async def test_a_refusal_that_cost_the_engine_nothing_is_given_back(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    limits = {"limits.requests_per_minute": 2, "limits.requests_per_hour": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        await engine.script("error_400", times=4)
+        codes = []
+        for _ in range(4):
+            codes.append((await post(gateway.client)).status_code)
+            await asyncio.sleep(0.05)
+        assert codes == [400] * 4

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import time
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
+from config.schema import AuthMode
 from gateway.errors import StoreDown
 from gateway.store import Script, Store
 from gateway.store.scripts import load_script
@@ -76,6 +79,13 @@ async def recovered(store: Store) -> None:
         except StoreDown:
             assert time.monotonic() < deadline, "the store did not recover"
             await asyncio.sleep(0.05)
+
+
+def calls_of(server: RedisServer, *commands: str) -> list[int]:
+    """Return how often a Redis was given each of these commands."""
+    with redis.Redis(unix_socket_path=server.socket_path) as client:
+        stats = client.info("commandstats")
+    return [stats[f"cmdstat_{command}"]["calls"] for command in commands]
 
 
 # Well.
@@ -147,6 +157,30 @@ async def test_an_argument_that_cannot_be_sent_fails_alone(store: Store) -> None
     assert store.healthy
 
 
+async def test_arguments_that_have_a_text_are_sent_as_it(store: Store) -> None:
+    key = uuid.uuid4().hex
+    await store.call("RPUSH", key, 1, 0.1, True, AuthMode.OFF, 10**25, b"\xff")
+    items = [b"1", b"0.1", b"True", b"off", str(10**25).encode(), b"\xff"]
+    assert await store.call("LRANGE", key, 0, -1) == items
+
+
+async def test_ten_thousand_calls_at_once_end_in_time_and_leave_nothing_behind(store: Store) -> None:
+    await store.ping()
+    tracemalloc.start()
+    try:
+        started = time.perf_counter()
+        replies = await asyncio.gather(*(store.call("ECHO", "x" * 100) for _ in range(10_000)))
+        assert time.perf_counter() - started < 10
+        assert replies == [b"x" * 100] * 10_000
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+        del replies
+        await asyncio.sleep(0)  # This turn's handle holds the calls.
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
 async def test_a_caller_that_leaves_takes_no_other_with_it(store: Store) -> None:
     leaving = asyncio.create_task(store.call("ECHO", "a"))
     staying = asyncio.create_task(store.call("ECHO", "b"))
@@ -207,6 +241,48 @@ async def test_scripts_are_loaded_again_after_redis_forgot_them(store_at: StoreA
     replies = await asyncio.gather(*(store.run(doubling, [], [number]) for number in range(50)))
     assert replies == [2 * number for number in range(50)]
     assert await store.call("SCRIPT", "EXISTS", doubling.sha) == [1]
+
+
+async def test_many_who_are_the_first_load_a_script_once(store_at: StoreAt, private_redis: RedisServer) -> None:
+    store, doubling = store_at(private_redis), script("return ARGV[1] * 2")
+    replies = await asyncio.gather(*(store.run(doubling, [], [number]) for number in range(100)))
+    assert replies == [2 * number for number in range(100)]
+    assert calls_of(private_redis, "eval", "evalsha") == [1, 99]
+
+
+async def test_a_script_is_loaded_though_who_was_the_first_left(store: Store) -> None:
+    doubling = script("return ARGV[1] * 2")
+    leaving = asyncio.create_task(store.run(doubling, [], [1]))
+    staying = asyncio.create_task(store.run(doubling, [], [2]))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying == 4
+
+
+async def test_a_script_is_loaded_though_the_first_could_not_be_sent(store: Store) -> None:
+    doubling = script("return ARGV[1] * 2")
+    with pytest.raises(UnicodeEncodeError):
+        await store.run(doubling, [], ["\ud800"])
+    assert await store.run(doubling, [], [2]) == 4
+
+
+async def test_scripts_that_were_forgotten_leave_no_errors_behind(
+    store_at: StoreAt, private_redis: RedisServer
+) -> None:
+    store, doubling = store_at(private_redis), script("return ARGV[1] * 2")
+    assert await store.run(doubling, [], [1]) == 2
+    await store.call("SCRIPT", "FLUSH")
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.gather(*(store.run(doubling, [], [number]) for number in range(50)))
+        with pytest.raises(RedisError):
+            await store.run(script("return redis.call('NONSENSE')"), [], [])
+        left = [each for each in gc.get_objects() if isinstance(each, NoScriptError)]
+    finally:
+        gc.enable()
+    assert left == []
+    assert calls_of(private_redis, "eval", "evalsha") == [52, 50]
 
 
 async def test_a_script_that_redis_does_not_know_fails_nobody_else(store: Store) -> None:

@@ -127,3 +127,13 @@ def test_a_failure_of_redis_is_counted_and_shows_it_as_away() -> None:
     metrics.redis_failed("TimeoutError")
     assert value(metrics, "gateway_redis_up") == 0
     assert value(metrics, "gateway_redis_failures_total", error="TimeoutError") == 2
+
+
+def test_any_number_of_tenants_makes_a_bounded_number_of_labels() -> None:
+    metrics = Metrics()
+    for number in range(1200):
+        metrics.request_ended("/r", f"tenant-{number}", "m", 200, Outcome.OK, 0.1)
+    samples = [sample for family in metrics.requests.collect() for sample in family.samples]
+    counts = {sample.labels["tenant"]: sample.value for sample in samples if sample.name == "gateway_requests_total"}
+    assert len(counts) == 1001
+    assert counts["other"] == 200

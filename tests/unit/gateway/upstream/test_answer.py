@@ -541,7 +541,7 @@ async def test_an_answer_of_an_unknown_shape_breaks(body: bytes) -> None:
 
 async def test_an_answer_that_is_too_large_breaks() -> None:
     stream = ScriptedStream(*[b"x" * 10_000] * 50)
-    assert isinstance(await refused(stream, prompt(stream=False)), EngineBroke)
+    assert isinstance(await refused(stream, prompt(stream=False)), EngineFailure)
     assert len(stream.left) > 35
 
 
