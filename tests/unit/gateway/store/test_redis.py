@@ -278,7 +278,7 @@ async def test_scripts_that_were_forgotten_leave_no_errors_behind(
         await asyncio.gather(*(store.run(doubling, [], [number]) for number in range(50)))
         with pytest.raises(RedisError):
             await store.run(script("return redis.call('NONSENSE')"), [], [])
-        left = [each for each in gc.get_objects() if isinstance(each, NoScriptError)]
+        left = [each for each in gc.get_objects() if type(each) is NoScriptError]
     finally:
         gc.enable()
     assert left == []
