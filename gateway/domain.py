@@ -35,13 +35,42 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be taken; 0 is without limit. Tokens are those of prompts and answers together."""
+
+    requests_per_minute: int = 0
+    requests_per_hour: int = 0
+    tokens_per_minute: int = 0
+    tokens_per_day: int = 0
+    concurrent_requests: int = 0
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a caller is entitled to: alone, together with its tenant, and with its tenant at any one model."""
+
+    name: str
+    user: Limits = NO_LIMITS
+    tenant: Limits = NO_LIMITS
+    tenant_model: Limits = NO_LIMITS
+    priority: int = 0
+    """vLLM's: a lower one is served first."""
+    weight: int = 1
+    """The tenant's share of the line for a place, against other tenants'."""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `models` is None where any model may be asked for."""
+    """Who asks. `models` is None where any model may be asked for, `tier` where the settings' own limits hold."""
 
     tenant: str
     user: str
     scopes: frozenset[str] = frozenset()
     models: frozenset[str] | None = None
+    tier: Tier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +126,16 @@ class Prompt:
     stream: bool
     wants_usage: bool
     new_messages: tuple[JsonObject, ...]
-    prompt_tokens_estimate: int
+    text_bytes: int
+    """Of what no engine has counted yet."""
     output_tokens_limit: int
     choices: int = 1
     tools: ToolUse | None = None
     alias: str | None = None
+    counted_tokens: int = 0
+    """Of messages whose tokens are known, which are not in `text_bytes`."""
+    media_tokens: int = 0
+    """Of images and audio clips, whose price is fixed."""
 
     @property
     def answered_as(self) -> str:

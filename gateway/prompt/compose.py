@@ -12,9 +12,6 @@ from gateway.prompt.normalise import normalised
 _USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 """vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
 
-_BYTES_PER_TOKEN = 3
-"""Lower than what Gemma's tokenizer takes for English or Chinese, so that the estimate is rather too high."""
-
 
 def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
     """Return the prompt: history before what is new, the server's defaults where the client was silent.
@@ -38,7 +35,7 @@ def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
         stream=asked.stream,
         wants_usage=asked.wants_usage,
         new_messages=new_messages,
-        prompt_tokens_estimate=len(encoded) // _BYTES_PER_TOKEN + 1,
+        text_bytes=len(encoded),
         output_tokens_limit=body.get("max_completion_tokens") or body["max_tokens"],
         choices=body.get("n", 1),
         tools=asked.tools,

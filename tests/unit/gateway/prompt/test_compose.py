@@ -121,9 +121,9 @@ def test_the_longest_answer_is_known(endpoint: Endpoint) -> None:
 
 
 @given(st.text(min_size=1))
-def test_the_estimate_is_not_below_a_token_for_three_bytes_of_text(text: str) -> None:
+def test_no_byte_of_text_is_left_out_of_the_size(text: str) -> None:
     prompt = composed({"messages": [{"role": "user", "content": text}]})
-    assert prompt.prompt_tokens_estimate >= len(text.encode()) / 3
+    assert prompt.text_bytes >= len(text.encode())
 
 
 def test_composing_twice_gives_the_same_and_changes_nothing() -> None:
