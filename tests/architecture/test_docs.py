@@ -261,9 +261,9 @@ def test_yaml_snippets_are_settings(document: str, code: str) -> None:
 
 
 def sources() -> Iterator[Path]:
-    """Yield every text file of the project."""
+    """Yield every text file of the project. (In a worktree `.git` is a file, which names its repository's place.)"""
     for path in [*ROOT.glob("*"), *(path for top in SOURCES for path in (ROOT / top).rglob("*"))]:
-        if path.is_file() and not {"__pycache__", "static", "node_modules"} & set(path.parts) and path.name != ".env":
+        if not {"__pycache__", "static", "node_modules", ".env", ".git"} & set(path.parts) and path.is_file():
             yield path
 
 
