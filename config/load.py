@@ -69,7 +69,7 @@ def load_settings(
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
-        problems += _sentences(error)
+        problems += sentences_of(error)
     if problems:
         raise SettingsError(problems)
     return settings
@@ -94,7 +94,7 @@ def _read_yaml(path: Path, problems: list[str]) -> Tree:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.append(f"{path}: cannot be read: {_reason(error)}")
+        problems.append(f"{path}: cannot be read: {yaml_reason(error)}")
         return {}
     if tree is None:
         return {}
@@ -104,7 +104,7 @@ def _read_yaml(path: Path, problems: list[str]) -> Tree:
     return tree
 
 
-def _reason(error: Exception) -> str:
+def yaml_reason(error: Exception) -> str:
     """What is wrong with a file. PyYAML's own message quotes the line, which may hold a secret."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return str(error)
@@ -177,7 +177,7 @@ def _merge(low: Tree, high: Tree) -> Tree:
     return merged
 
 
-def _sentences(error: ValidationError) -> list[str]:
+def sentences_of(error: ValidationError) -> list[str]:
     """One sentence a problem, never with the value given: it may be a secret."""
     found = []
     for item in error.errors(include_input=False, include_url=False):

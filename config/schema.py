@@ -5,20 +5,13 @@ A description is what the README's table prints, so it is written for the person
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic_settings import NoDecode
+from pydantic import BeforeValidator, Field, SecretStr
 
-
-def _split_commas(value: Any) -> Any:
-    """Let an environment variable give a list as `a,b`; YAML gives a real list."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+from config.fields import Group, Names, Port, Seconds, Words
 
 
 def _off_where_yaml_says_false(value: Any) -> Any:
@@ -26,27 +19,7 @@ def _off_where_yaml_says_false(value: Any) -> Any:
     return "off" if value is False else value
 
 
-def _parse_json(value: Any) -> Any:
-    """Let an environment variable or a flag give a mapping as JSON; YAML gives a real one."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value or "{}")
-    except ValueError:
-        raise ValueError("must be a mapping, written as JSON") from None
-
-
-Names = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_json)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-Seconds = Annotated[float, Field(gt=0)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-class ServerSettings(_Group):
+class ServerSettings(Group):
     """The gateway's own HTTP server."""
 
     host: str = Field("127.0.0.1", description="Address the gateway listens on; 0.0.0.0 in images.")
@@ -70,7 +43,7 @@ class EngineProfile(StrEnum):
     DEMO = "demo"
 
 
-class EngineSettings(_Group):
+class EngineSettings(Group):
     """The vLLM process and its supervisor."""
 
     profile: EngineProfile = Field(
@@ -106,7 +79,7 @@ class EngineSettings(_Group):
     restart_window_seconds: Seconds = Field(900.0, description="The window that restart_budget counts in.")
 
 
-class RedisSettings(_Group):
+class RedisSettings(Group):
     """Where sessions, limits and keys live."""
 
     url: SecretStr = Field(
@@ -125,7 +98,7 @@ class AuthMode(StrEnum):
     OFF = "off"
 
 
-class AuthSettings(_Group):
+class AuthSettings(Group):
     """Who may call."""
 
     mode: Annotated[AuthMode, BeforeValidator(_off_where_yaml_says_false)] = Field(
@@ -142,6 +115,9 @@ class AuthSettings(_Group):
     jwt_audience: str = Field("gemma-gateway", description="`aud` that tokens must carry.")
     jwt_leeway_seconds: float = Field(10.0, ge=0, description="Clock difference forgiven in `exp` and `nbf`.")
     jwt_ttl_seconds: Seconds = Field(1800.0, description="Lifetime of tokens minted by `gemma-gateway token`.")
+    tenants_file: str = Field(
+        "", description="YAML file with tiers and tenants, such as `config/tenants.yaml`; empty: `limits` hold for all."
+    )
 
 
 class RedisDownPolicy(StrEnum):
@@ -151,7 +127,7 @@ class RedisDownPolicy(StrEnum):
     CLOSED = "closed"
 
 
-class LimitsSettings(_Group):
+class LimitsSettings(Group):
     """How much a user may ask for."""
 
     requests_per_minute: int = Field(60, ge=0, description="Token bucket per user; 0: no limit.")
@@ -162,7 +138,7 @@ class LimitsSettings(_Group):
     )
 
 
-class SessionsSettings(_Group):
+class SessionsSettings(Group):
     """Server-side chat history."""
 
     ttl_seconds: int = Field(3600, ge=1, description="A session unused for this long is gone.")
@@ -173,7 +149,7 @@ class SessionsSettings(_Group):
     lease_seconds: Seconds = Field(30.0, description="A dead gateway's session is free again after this long.")
 
 
-class RoutingSettings(_Group):
+class RoutingSettings(Group):
     """Which engines there are and how they are reached."""
 
     engines: Words = Field((), description="Base URLs of engines; empty: the one at engine.host:engine.port.")
@@ -192,7 +168,7 @@ class UnknownFields(StrEnum):
     DROP = "drop"
 
 
-class PromptSettings(_Group):
+class PromptSettings(Group):
     """What is accepted and what is sent when the client leaves it out."""
 
     default_max_tokens: int = Field(1024, ge=1, description="Answer length when the client gives none.")
@@ -217,7 +193,7 @@ class PromptSettings(_Group):
     )
 
 
-class StreamSettings(_Group):
+class StreamSettings(Group):
     """Time-outs of answers, streamed or not."""
 
     first_ping_seconds: Seconds = Field(10.0, description="A stream without an event for this long gets `: ping`.")
@@ -240,7 +216,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class TelemetrySettings(_Group):
+class TelemetrySettings(Group):
     """Logs and metrics."""
 
     log_level: LogLevel = Field(LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
@@ -248,7 +224,7 @@ class TelemetrySettings(_Group):
     docs_public: bool = Field(True, description="`/docs`, `/redoc` and `/openapi.json` answer without a credential.")
 
 
-class Settings(_Group):
+class Settings(Group):
     """All of it. Build one directly in tests; `config.load_settings` reads the sources."""
 
     server: ServerSettings = Field(default_factory=ServerSettings)

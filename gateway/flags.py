@@ -10,6 +10,7 @@ from typing import Any
 from config import SettingsError, load_settings
 from config.load import CONFIG_VARIABLE, PREFIX
 from config.schema import EngineProfile, Settings
+from config.tenants import read_tenants
 from config.validate import problems_of
 
 Assignment = tuple[str, str]
@@ -49,9 +50,14 @@ def read_settings(options: argparse.Namespace) -> Settings:
 
 
 def read_checked_settings(options: argparse.Namespace) -> Settings:
-    """As read_settings, and raises SettingsError also where settings do not fit together."""
+    """As read_settings, and raises SettingsError also where settings, or the tenants' file, do not hold together."""
     settings = read_settings(options)
     problems = problems_of(settings)
+    if settings.auth.tenants_file:
+        try:
+            read_tenants(Path(settings.auth.tenants_file))
+        except SettingsError as error:
+            problems += error.problems
     if problems:
         raise SettingsError(problems)
     return settings

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import Settings
-from gateway.identity import Authenticator
+from gateway.identity import Authenticator, Tenants
 from gateway.identity.keys import KeyStore
 from gateway.identity.local_key import ensure_local_key
 from gateway.pipeline import Pipeline
@@ -29,6 +29,7 @@ class Rooms:
     metrics: Metrics
     store: Store
     keys: KeyStore
+    tenants: Tenants
     authenticator: Authenticator
     fleet: Fleet
     sessions: SessionStore
@@ -39,10 +40,11 @@ class Rooms:
 
 
 def build_rooms(settings: Settings) -> Rooms:
-    """Return the rooms, wired. Reads or makes the local key; opens no connection."""
+    """Return the rooms, wired. Reads or makes the local key, reads the tenants' file; opens no connection."""
     metrics = Metrics()
     store = open_store(settings.redis, metrics)
     keys = KeyStore(store)
+    tenants = Tenants(settings.auth.tenants_file)
     fleet = Fleet(settings, metrics)
     sessions = SessionStore(store, settings.sessions)
     engines = EngineConnections(
@@ -60,7 +62,8 @@ def build_rooms(settings: Settings) -> Rooms:
         metrics=metrics,
         store=store,
         keys=keys,
-        authenticator=Authenticator(settings.auth, keys, (given_key, local_key)),
+        tenants=tenants,
+        authenticator=Authenticator(settings.auth, keys, tenants, (given_key, local_key)),
         fleet=fleet,
         sessions=sessions,
         engines=engines,
@@ -70,10 +73,10 @@ def build_rooms(settings: Settings) -> Rooms:
 
 @asynccontextmanager
 async def opened(rooms: Rooms) -> AsyncIterator[None]:
-    """Watch the fleet until exit, then close engines and Redis: settles that are on their way go first."""
+    """Watch fleet and tenants until exit, then close engines and Redis: settles that are on their way go first."""
     logger = get_logger()
     try:
-        async with FleetWatcher(rooms.fleet, rooms.settings.routing).running():
+        async with rooms.tenants.running(), FleetWatcher(rooms.fleet, rooms.settings.routing).running():
             logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
             try:
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import socket
@@ -30,12 +31,16 @@ class GatewayServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handle signals while serving. Unlike uvicorn's, a signal is not raised again after a clean shutdown.
 
-        An asked-for end is a success, and its exit code is 0, as Kubernetes and systemd expect.
+        An asked-for end is a success, and its exit code is 0, as Kubernetes and systemd expect. SIGHUP has the file of
+        tenants read again.
         """
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._rooms.tenants.ask_to_reload)
         try:
             yield
         finally:
+            loop.remove_signal_handler(signal.SIGHUP)
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -2,5 +2,6 @@
 
 from gateway.identity.authenticator import Authenticator
 from gateway.identity.middleware import AuthenticationMiddleware
+from gateway.identity.tenants_watch import Tenants
 
-__all__ = ["AuthenticationMiddleware", "Authenticator"]
+__all__ = ["AuthenticationMiddleware", "Authenticator", "Tenants"]

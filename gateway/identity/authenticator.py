@@ -6,7 +6,7 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config import AuthSettings
 from config.schema import AuthMode
@@ -14,13 +14,15 @@ from gateway.domain import Caller
 from gateway.errors import Unauthenticated
 from gateway.identity.jwt import JwtVerifier
 from gateway.identity.keys import KeyStore
+from gateway.identity.principal import Principal
+from gateway.identity.tenants_watch import Tenants
 
 _CACHE_ENTRIES = 10_000
 _KEY_CACHE_SECONDS = 1.0
 """How long a key found in Redis is believed, and so how long a revoked one may still work."""
 
-LOCAL = Caller(tenant="local", user="local", scopes=frozenset({"admin"}))
-ANONYMOUS = Caller(tenant="local", user="anonymous", scopes=frozenset({"admin"}))
+LOCAL = Principal(tenant="local", user="local", scopes=frozenset({"admin"}))
+ANONYMOUS = Principal(tenant="local", user="anonymous", scopes=frozenset({"admin"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,22 @@ class _Known:
 
 
 class Authenticator:
-    """Knows every kind of credential. `local_key` is the one of this machine (file or GATEWAY_API_KEY), if any."""
+    """Knows every kind of credential. `local_keys` are those of this machine (file, GATEWAY_API_KEY), if any."""
 
     def __init__(
-        self, settings: AuthSettings, keys: KeyStore, local_keys: tuple[str, ...], now: Callable[[], float] = time.time
+        self,
+        settings: AuthSettings,
+        keys: KeyStore,
+        tenants: Tenants,
+        local_keys: tuple[str, ...],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._open = settings.mode is AuthMode.OFF
         self._jwt = JwtVerifier(settings)
         self._keys = keys
+        self._tenants = tenants
+        # A caller that is remembered has the tier of the table it was found with.
+        tenants.on_change(self.forget)
         self._local_keys = tuple(key.encode() for key in local_keys if key)
         self._now = now
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -50,28 +60,36 @@ class Authenticator:
             return known.caller
         return None
 
+    def forget(self) -> None:
+        """Remember nobody: what callers are entitled to may have changed."""
+        self._known.clear()
+
     async def authenticate(self, authorization: bytes | None) -> Caller:
-        """Return the caller. Raises Unauthenticated; StoreDown where only Redis could tell."""
+        """Return the caller. Raises Unauthenticated; Forbidden for a suspended tenant; StoreDown where only Redis could
+        tell.
+        """
         if self._open:
-            return ANONYMOUS
+            return self._tenants.table.caller(ANONYMOUS)
         if authorization is None:
             raise Unauthenticated("No credential. Send `Authorization: Bearer <API key or JWT>`.")
         known = self.recall(authorization)
         if known is not None:
             return known
-        caller, until = await self._check(_bearer(authorization))
-        self._remember(authorization, _Known(caller, until))
+        principal = await self._check(_bearer(authorization))
+        # No waiting from here on, so that nobody is remembered by a table that is no longer the one.
+        caller = self._tenants.table.caller(principal)
+        self._remember(authorization, _Known(caller, principal.until))
         return caller
 
-    async def _check(self, credential: str) -> tuple[Caller, float]:
+    async def _check(self, credential: str) -> Principal:
         if self._is_local(credential):
-            return LOCAL, float("inf")
+            return LOCAL
         if credential.count(".") == 2 and self._jwt.enabled:
             return self._jwt.verify(credential)
         found = await self._keys.find(credential)
         if found is None:
             raise Unauthenticated("The API key is not valid.")
-        return found, self._now() + _KEY_CACHE_SECONDS
+        return replace(found, until=self._now() + _KEY_CACHE_SECONDS)
 
     def _is_local(self, credential: str) -> bool:
         given = credential.encode("utf-8", "surrogateescape")

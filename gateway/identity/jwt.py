@@ -9,8 +9,8 @@ from typing import Any
 import jwt
 
 from config import AuthSettings
-from gateway.domain import Caller
 from gateway.errors import Unauthenticated
+from gateway.identity.principal import Principal
 
 _ALGORITHM = "HS256"
 _MAX_TOKEN_BYTES = 8192
@@ -19,7 +19,7 @@ _BEYOND_PYJWT = (ValueError, OverflowError, RecursionError)
 
 
 class JwtVerifier:
-    """Verifies tokens of one issuer: `sub` is the user, `tenant` (else the issuer's name), `scope`, `models`."""
+    """Verifies tokens of one issuer: `sub` is the user, `tenant` (else the issuer), `scope`, `models`, `tier`."""
 
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
@@ -30,8 +30,8 @@ class JwtVerifier:
         """Whether a secret is set at all."""
         return bool(self._secret)
 
-    def verify(self, token: str) -> tuple[Caller, float]:
-        """Return the caller and the Unix time at which the token ends. Raises Unauthenticated, saying why."""
+    def verify(self, token: str) -> Principal:
+        """Return what the token says. Raises Unauthenticated, saying why it does not hold."""
         if len(token) > _MAX_TOKEN_BYTES:
             raise Unauthenticated("The token is too long.")
         try:
@@ -51,7 +51,7 @@ class JwtVerifier:
             raise Unauthenticated(f"The token is not valid: {error}.") from None
         except _BEYOND_PYJWT:
             raise Unauthenticated("The token is not valid.") from None
-        return _caller(claims), until
+        return _principal(claims, until)
 
 
 def mint(
@@ -72,7 +72,7 @@ def mint(
     return jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm=_ALGORITHM)
 
 
-def _caller(claims: dict[str, Any]) -> Caller:
+def _principal(claims: dict[str, Any], until: float) -> Principal:
     user, tenant, scope = claims["sub"], claims.get("tenant", claims["iss"]), claims.get("scope", "")
     models = claims.get("models")
     if not (isinstance(user, str) and user and isinstance(tenant, str) and tenant and isinstance(scope, str)):
@@ -84,4 +84,6 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise Unauthenticated("The token's tenant may not hold braces.")
     if models is not None and not (isinstance(models, list) and all(isinstance(name, str) for name in models)):
         raise Unauthenticated("The token's models is not a list of names.")
-    return Caller(tenant, user, frozenset(scope.split()), None if models is None else frozenset(models))
+    if not isinstance(tier := claims.get("tier"), str | None):
+        raise Unauthenticated("The token's tier is not a text.")
+    return Principal(tenant, user, frozenset(scope.split()), None if models is None else frozenset(models), tier, until)

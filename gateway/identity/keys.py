@@ -11,8 +11,8 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from gateway.domain import Caller
 from gateway.errors import NotFound
+from gateway.identity.principal import Principal
 from gateway.store import Store, keys
 
 PREFIX = "gg_"
@@ -58,10 +58,10 @@ class KeyStore:
         await self._store.call("HSET", keys.api_key_index(), record.id, digest)
         return key, record
 
-    async def find(self, key: str) -> Caller | None:
-        """Return the caller behind `key`, None for an unknown one. Raises StoreDown."""
+    async def find(self, key: str) -> Principal | None:
+        """Return the principal behind `key`, None for an unknown one. Raises StoreDown."""
         record = await self._read(digest_of(key))
-        return Caller(record.tenant, record.user, record.scopes) if record else None
+        return Principal(record.tenant, record.user, record.scopes) if record else None
 
     async def records(self) -> list[KeyRecord]:
         """Return every key's record, oldest first. Raises StoreDown."""

@@ -42,6 +42,12 @@ def test_settings_that_do_not_fit_together_are_found_too(capsys: pytest.CaptureF
     assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["auth.mode", "engine.port"]
 
 
+def test_a_wrong_file_of_tenants_is_found_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "tenants.yaml").write_text("default_tier: gold")
+    assert main(["check", "--set", "auth.tenants_file=tenants.yaml"]) == 1
+    assert capsys.readouterr().err == "tenants.yaml: settings: Value error, default_tier: there is no tier 'gold'\n"
+
+
 def test_check_says_ok_and_what_would_run_without_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     secrets = ["auth.api_key=hunter2", f"auth.jwt_secret={SECRET}", "redis.url=rediss://u:hunter2@db:6380/1?x=hunter2"]
     assert main(["check", *[flag for secret in secrets for flag in ("--set", secret)], "--data-dir", "/data"]) == 0

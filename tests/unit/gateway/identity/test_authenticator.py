@@ -14,8 +14,7 @@ from config import RedisSettings
 from config.schema import AuthMode
 from gateway.domain import Caller
 from gateway.errors import StoreDown, Unauthenticated
-from gateway.identity import Authenticator
-from gateway.identity.authenticator import ANONYMOUS, LOCAL
+from gateway.identity import Authenticator, Tenants
 from gateway.identity.keys import KeyStore
 from gateway.store import Store, open_store
 from gateway.telemetry.metrics import Metrics
@@ -24,6 +23,8 @@ from tests.unit.gateway.conftest import StoreAt
 from tests.unit.gateway.identity.tokens import auth, claims, token
 
 LOCAL_KEY = "gg_local"
+LOCAL = Caller("local", "local", frozenset({"admin"}))
+ANONYMOUS = Caller("local", "anonymous", frozenset({"admin"}))
 
 
 class Clock:
@@ -38,7 +39,7 @@ class Clock:
 
 def authenticator(store: Store, clock: Clock | None = None, **auth_settings: Any) -> Authenticator:
     """Return one that knows tokens, keys in `store` and two local keys."""
-    return Authenticator(auth(**auth_settings), KeyStore(store), ("", LOCAL_KEY, "a.b.c"), clock or Clock())
+    return Authenticator(auth(**auth_settings), KeyStore(store), Tenants(), ("", LOCAL_KEY, "a.b.c"), clock or Clock())
 
 
 @pytest.mark.parametrize("header", [b"Bearer gg_local", b"bearer gg_local", b"BEARER   gg_local ", b"Bearer a.b.c"])
@@ -88,7 +89,7 @@ async def test_any_bytes_are_refused(header: bytes) -> None:
 
 
 async def test_an_empty_local_key_lets_nobody_in(store: Store) -> None:
-    nobody = Authenticator(auth(), KeyStore(store), ("", ""), time.time)
+    nobody = Authenticator(auth(), KeyStore(store), Tenants(), ("", ""), time.time)
     for header in (b"Bearer", b"Bearer ", b"Bearer  "):
         with pytest.raises(Unauthenticated):
             await nobody.authenticate(header)

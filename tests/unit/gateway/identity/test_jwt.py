@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import AuthSettings
-from gateway.domain import Caller
 from gateway.errors import Unauthenticated
 from gateway.identity.jwt import JwtVerifier, mint
+from gateway.identity.principal import Principal
 from tests.unit.gateway.identity.tokens import SECRET, auth, claims, encoded, public_key, tampered, token
 
 JSON = st.recursive(
@@ -23,41 +24,42 @@ JSON = st.recursive(
 )
 
 
-def verify(text: str, **settings: Any) -> tuple[Caller, float]:
+def verify(text: str, **settings: Any) -> Principal:
     """Verify under these settings."""
     return JwtVerifier(auth(**settings)).verify(text)
 
 
 @pytest.mark.parametrize(
-    ("changed", "caller"),
+    ("changed", "principal"),
     [
-        ({}, Caller("acme", "ann", frozenset({"chat"}))),
-        ({"scope": None}, Caller("acme", "ann")),
-        ({"scope": ""}, Caller("acme", "ann")),
-        ({"scope": "chat  admin"}, Caller("acme", "ann", frozenset({"chat", "admin"}))),
-        ({"tenant": None}, Caller("gemma-gateway", "ann", frozenset({"chat"}))),
-        ({"tenant": "Müller GmbH"}, Caller("Müller GmbH", "ann", frozenset({"chat"}))),
-        ({"models": []}, Caller("acme", "ann", frozenset({"chat"}), frozenset())),
-        ({"models": ["a", "b"]}, Caller("acme", "ann", frozenset({"chat"}), frozenset({"a", "b"}))),
-        ({"aud": ["other", "gemma-gateway"]}, Caller("acme", "ann", frozenset({"chat"}))),
-        ({"iat": int(time.time()), "jti": "x", "anything": {"else": 1}}, Caller("acme", "ann", frozenset({"chat"}))),
+        ({}, Principal("acme", "ann", frozenset({"chat"}))),
+        ({"scope": None}, Principal("acme", "ann")),
+        ({"scope": ""}, Principal("acme", "ann")),
+        ({"scope": "chat  admin"}, Principal("acme", "ann", frozenset({"chat", "admin"}))),
+        ({"tenant": None}, Principal("gemma-gateway", "ann", frozenset({"chat"}))),
+        ({"tenant": "Müller GmbH"}, Principal("Müller GmbH", "ann", frozenset({"chat"}))),
+        ({"models": []}, Principal("acme", "ann", frozenset({"chat"}), frozenset())),
+        ({"models": ["a", "b"]}, Principal("acme", "ann", frozenset({"chat"}), frozenset({"a", "b"}))),
+        ({"tier": "gold"}, Principal("acme", "ann", frozenset({"chat"}), tier="gold")),
+        ({"aud": ["other", "gemma-gateway"]}, Principal("acme", "ann", frozenset({"chat"}))),
+        ({"iat": int(time.time()), "jti": "x", "anything": {"else": 1}}, Principal("acme", "ann", frozenset({"chat"}))),
     ],
 )
-def test_a_good_token_says_who_calls(changed: dict[str, Any], caller: Caller) -> None:
-    assert verify(token(claims(**changed)))[0] == caller
+def test_a_good_token_says_who_calls(changed: dict[str, Any], principal: Principal) -> None:
+    assert replace(verify(token(claims(**changed))), until=float("inf")) == principal
 
 
 @pytest.mark.parametrize(("name", "ahead"), [("exp", -5), ("nbf", 5)])
 def test_a_small_difference_of_clocks_is_forgiven(name: str, ahead: int) -> None:
     close = token(claims(**{name: int(time.time()) + ahead}))
-    assert verify(close)[0].user == "ann"
+    assert verify(close).user == "ann"
     with pytest.raises(Unauthenticated):
         verify(close, jwt_leeway_seconds=0)
 
 
 def test_a_token_holds_until_it_expires_and_the_leeway_is_over() -> None:
-    assert verify(token(claims(exp=2_000_000_000)))[1] == 2_000_000_010
-    assert verify(token(claims(exp=2_000_000_000)), jwt_leeway_seconds=0)[1] == 2_000_000_000
+    assert verify(token(claims(exp=2_000_000_000))).until == 2_000_000_010
+    assert verify(token(claims(exp=2_000_000_000)), jwt_leeway_seconds=0).until == 2_000_000_000
 
 
 GOOD = token()
@@ -136,6 +138,7 @@ REFUSED: dict[str, str] = {
     "tenant with a NUL": token(claims(tenant="a\0b")),
     "scope is a list": token(claims(scope=["admin"])),
     "scope is null": token(claims() | {"scope": None}),
+    "tier is a number": token(claims(tier=5)),
     "models is a text": token(claims(models="gemma-3n")),
     "models of numbers": token(claims(models=[1])),
     "models is an object": token(claims(models={"gemma-3n": True})),
@@ -166,36 +169,36 @@ def test_any_text_is_refused(text: str) -> None:
 def test_a_token_with_one_other_character_is_refused_or_means_the_same(at: int, character: str) -> None:
     changed = GOOD[:at] + character + GOOD[at + 1 :]
     try:
-        caller, _ = verify(changed)
+        principal = verify(changed)
     except Unauthenticated:
         return
     # The last character of base64 has bits that mean nothing.
-    assert caller == verify(GOOD)[0]
+    assert principal == verify(GOOD)
     assert at == len(GOOD) - 1 or changed == GOOD
 
 
-@given(st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "tenant", "scope", "models", "jti"]), JSON)
+@given(st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "tenant", "scope", "models", "tier", "jti"]), JSON)
 def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: Any) -> None:
     try:
-        caller, until = verify(token(claims() | {name: value}))
+        principal = verify(token(claims() | {name: value}))
     except Unauthenticated:
         return
-    assert caller.tenant
-    assert caller.user
-    assert until > NOW
-    f"{caller.tenant}{caller.user}".encode()
+    assert principal.tenant
+    assert principal.user
+    assert principal.until > NOW
+    f"{principal.tenant}{principal.user}".encode()
 
 
 def test_a_minted_token_is_taken() -> None:
     minted = mint(auth(), "ann", "acme", frozenset({"b", "a"}))
-    caller, until = verify(minted)
-    assert caller == Caller("acme", "ann", frozenset({"a", "b"}))
-    assert 1800 <= until - time.time() <= 1811
+    principal = verify(minted)
+    assert replace(principal, until=float("inf")) == Principal("acme", "ann", frozenset({"a", "b"}))
+    assert 1800 <= principal.until - time.time() <= 1811
     assert jwt.get_unverified_header(minted)["alg"] == "HS256"
 
 
 def test_a_minted_token_lives_as_long_as_asked() -> None:
-    assert 60 <= verify(mint(auth(), "ann", "acme", frozenset(), 60))[1] - time.time() <= 71
+    assert 60 <= verify(mint(auth(), "ann", "acme", frozenset(), 60)).until - time.time() <= 71
 
 
 def test_two_minted_tokens_differ() -> None:

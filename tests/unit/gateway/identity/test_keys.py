@@ -8,9 +8,9 @@ import re
 import pytest
 import redis
 
-from gateway.domain import Caller
 from gateway.errors import NotFound, StoreDown
 from gateway.identity.keys import KeyStore, digest_of
+from gateway.identity.principal import Principal
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
 
@@ -33,7 +33,7 @@ def everything_in(server: RedisServer) -> bytes:
 
 async def test_a_key_leads_to_its_caller(key_store: KeyStore) -> None:
     key, record = await key_store.create("acme", "ann", frozenset({"admin", "chat"}))
-    assert await key_store.find(key) == Caller("acme", "ann", frozenset({"admin", "chat"}))
+    assert await key_store.find(key) == Principal("acme", "ann", frozenset({"admin", "chat"}))
     assert (record.tenant, record.user, record.scopes) == ("acme", "ann", frozenset({"admin", "chat"}))
 
 
@@ -83,7 +83,7 @@ async def test_a_revoked_key_is_gone_and_the_others_stay(key_store: KeyStore, pr
     other, other_record = await key_store.create("acme", "bob", frozenset())
     await key_store.revoke(record.id)
     assert await key_store.find(key) is None
-    assert await key_store.find(other) == Caller("acme", "bob")
+    assert await key_store.find(other) == Principal("acme", "bob")
     assert await key_store.records() == [other_record]
     assert digest_of(key).encode() not in everything_in(private_redis)
 
@@ -109,7 +109,7 @@ async def test_a_revocation_that_was_cut_in_half_can_be_repeated(
 
 async def test_names_of_any_script_are_kept(key_store: KeyStore) -> None:
     key, _ = await key_store.create("Müller & Söhne", "早 ann", frozenset())
-    assert await key_store.find(key) == Caller("Müller & Söhne", "早 ann")
+    assert await key_store.find(key) == Principal("Müller & Söhne", "早 ann")
 
 
 async def test_many_keys_at_once_are_all_found(key_store: KeyStore) -> None:

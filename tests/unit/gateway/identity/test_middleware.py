@@ -9,12 +9,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.domain import Caller
 from gateway.errors import Unauthenticated
-from gateway.identity import AuthenticationMiddleware, Authenticator
-from gateway.identity.authenticator import LOCAL
+from gateway.identity import AuthenticationMiddleware, Authenticator, Tenants
 from gateway.identity.keys import KeyStore
 from gateway.store import Store
 from tests.unit.gateway.identity.tokens import auth
 
+LOCAL = Caller("local", "local", frozenset({"admin"}))
 PUBLIC = frozenset({"/", "/health", "/health/ready"})
 
 
@@ -43,7 +43,7 @@ async def never_send(message: Message) -> None:
 async def ask(store: Store, path: str, headers: list[tuple[bytes, bytes]], kind: str = "http", **more: Any) -> Inner:
     """Send a request through the middleware."""
     inner = Inner()
-    authenticator = Authenticator(auth(), KeyStore(store), ("gg_local",))
+    authenticator = Authenticator(auth(), KeyStore(store), Tenants(), ("gg_local",))
     state = {"headers": dict(headers), **more}
     scope: Scope = {"type": kind, "path": path, "headers": headers, "state": state}
     await AuthenticationMiddleware(inner, authenticator, PUBLIC)(scope, never_receive, never_send)
