@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from config import Settings
 from gateway.api.body import ClientGone, read_body, require_json
 from gateway.api.relay_response import RelayResponse
-from gateway.api.watch import ClientWatch
+from gateway.api.watch import ClientWatch, client_of
 from gateway.domain import Call, Caller, Endpoint, HeaderMap
 from gateway.errors import GatewayError
 from gateway.lifespan import Rooms
@@ -32,7 +32,7 @@ class CompletionsEndpoint:
         if body is not None:
             caller: Caller = scope["state"]["caller"]
             call = Call(settlement.request_id, self._endpoint, caller, body, _session_id(scope["state"]["headers"]))
-            await answer_call(call, self._rooms, scope, receive, send)
+            await answer_call(call, self._rooms, scope, send)
 
 
 async def read_call_body(scope: Scope, receive: Receive, route: str, settings: Settings) -> bytes | None:
@@ -42,18 +42,19 @@ async def read_call_body(scope: Scope, receive: Receive, route: str, settings: S
     settlement.caller = scope["state"]["caller"]
     headers: HeaderMap = scope["state"]["headers"]
     require_json(headers)
+    server = settings.server
     try:
-        return await read_body(headers, receive, settings.server.max_body_bytes, settings.server.body_timeout_seconds)
+        return await read_body(headers, receive, server.max_body_bytes, server.body_timeout_seconds, client_of(scope))
     except ClientGone:
         settlement.client_gone(0.0)
         return None
 
 
-async def answer_call(call: Call, rooms: Rooms, scope: Scope, receive: Receive, send: Send) -> None:
+async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send) -> None:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
     settlement: Settlement = scope["state"]["settlement"]
     response = RelayResponse(send, scope["state"]["send"], rooms.settings.stream, settlement)
-    watch = ClientWatch(receive, lambda: response.finished)
+    watch = ClientWatch(client_of(scope))
     try:
         await watch.run(_serve(call, rooms.pipeline, settlement, response))
     finally:
@@ -73,6 +74,7 @@ async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, respons
         if not response.stalled:
             raise
         # Ended by us, not from outside. The server closes the connection, as the response has no end.
+        response.ended_stalling()
         settlement.client_gone(0.0)
     finally:
         response.close()

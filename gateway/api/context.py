@@ -45,16 +45,17 @@ class RequestContextMiddleware:
                 message["headers"] = [*message.get("headers", ()), *_context_headers(settlement)]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._metrics.serving += 1
         try:
             await self._app(scope, receive, send_with_headers)
         except BaseException:
             settlement.outcome = Outcome.FAILED
             raise
         finally:
-            # The server's `send` knows its request and so this scope: a cycle that only the collector could take apart.
+            # The server's side of a request knows this scope: a circle that only the collector could take apart.
             del scope["state"]["send"]
-            self._metrics.in_flight.dec()
+            scope.pop("extensions", None)
+            self._metrics.serving -= 1
             if settlement.route == "other":
                 settlement.route = getattr(scope.get("route"), "path", "other")
             settlement.close()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from urllib.parse import unquote
 
+import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.context import new_request_id
+from gateway.api.http_cycle import GatewayCycle
+from gateway.api.watch import CLIENT
 from gateway.errors import InvalidRequest
 
 _MAX_HEAD_BYTES = 65_536
@@ -21,9 +27,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     What is raised in a callback of the parser ends as `send_400_response`, and the connection with it.
     """
 
+    cycle: GatewayCycle
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
-    _cycles: tuple[RequestResponseCycle, ...] = ()
+    _cycles: tuple[GatewayCycle, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
@@ -35,16 +42,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._stop_waiting()
         for cycle in self._cycles:
-            if not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+            cycle.lost()
 
     def on_message_begin(self) -> None:
         """Count a new head."""
         super().on_message_begin()
         self._head_bytes = 0
-        self._stop_waiting()
-        self._await_head()
+        if self._head_timer is None:
+            self._await_head()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -56,7 +61,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._count(len(name) + len(value))
         if len(self.headers) >= _MAX_HEADERS:
             raise ValueError("too many headers")
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Start the request. One that asks for an upgrade and has a body is refused.
@@ -66,9 +74,47 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if self.parser.should_upgrade() and self._has_body():
             raise ValueError("an upgrade with a body")
-        super().on_headers_complete()
-        if self.cycle is not None:
-            self._cycles = (*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle)
+        scope = self._scope()
+        before = self._cycles
+        cycle = self.cycle = self._new_cycle(scope)
+        extensions: dict[str, Any] = {CLIENT: cycle}
+        scope["extensions"] = extensions
+        self._cycles = (*(each for each in before if not each.response_complete), cycle)
+        if len(self._cycles) == 1:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            # Pipelined: it waits for those before it.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _scope(self) -> HTTPScope:
+        """Return the request's scope, which uvicorn began with the message."""
+        parser, scope = self.parser, self.scope
+        version = parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = target.path
+        scope["query_string"] = target.query or b""
+        return scope
+
+    def _new_cycle(self, scope: HTTPScope) -> GatewayCycle:
+        return GatewayCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be taken, and close: nothing that follows on this connection can be trusted."""

@@ -94,6 +94,11 @@ class RelayResponse:
             await send_part({"type": "http.response.body", "body": events, "more_body": True})
             self._sending_since = None
 
+    def ended_stalling(self) -> None:
+        """Take back the cancellation by which a stalled request was ended, once it has had its effect."""
+        if self._sender is not None:
+            self._sender.uncancel()
+
     def _watch_for_stall(self) -> None:
         """End the request of a client that takes nothing: blocked in a send, it would keep its place for ever."""
         limit_seconds = self._settings.client_timeout_seconds

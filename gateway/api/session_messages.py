@@ -31,7 +31,7 @@ class SessionMessagesEndpoint:
         if "model" not in chat:
             chat["model"] = await self._model(caller, session_id)
         call = Call(settlement.request_id, Endpoint.CHAT, caller, _encoded(chat), session_id)
-        await answer_call(call, self._rooms, scope, receive, send)
+        await answer_call(call, self._rooms, scope, send)
 
     async def _model(self, caller: Caller, session_id: SessionId) -> str:
         record = await self._rooms.sessions.read(caller, session_id)

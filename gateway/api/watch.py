@@ -1,8 +1,7 @@
-"""Do a request's work in a task of its own, and end that task as soon as the client has gone.
+"""End a request's work as soon as its client has gone.
 
-A server tells of a client's going only to whoever awaits `receive()`. So the request's own task does that, and the
-work runs beside it. That also spares the work the stack of middleware: each time a coroutine is resumed, every frame
-that awaits it is passed through, which at twenty layers cost more than handling a chunk.
+The server calls back when a connection is lost (`http_cycle.py`), which costs nothing until it happens. The ASGI way,
+awaiting `receive()` beside the work, takes a second task for each request.
 """
 
 from __future__ import annotations
@@ -10,57 +9,70 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from typing import Protocol
 
-from starlette.types import Receive
+from starlette.types import Scope
+
+CLIENT = "gateway.client"
+"""The ASGI extension under which the server says who is at the other end."""
+
+
+class Client(Protocol):
+    """The other end of a request's connection, as the server knows it."""
+
+    def when_gone(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called, at most once, if the client leaves before the response is complete.
+
+        It is called at once where the client has left already. None: it is not wanted any more.
+        """
+
+    def whole_body(self) -> bytes | None:
+        """Return the request's body if all of it is here and nobody has received of it; it is gone from here then."""
+
+
+def client_of(scope: Scope) -> Client | None:
+    """Return the client of a request; None under a server that does not say when one leaves."""
+    client: Client | None = scope.get("extensions", {}).get(CLIENT)
+    return client
 
 
 class ClientWatch:
     """Runs one request's work. `gone_at` is when its client left, on `time.perf_counter`; None if it stayed."""
 
-    __slots__ = ("_answered", "_receive", "_waiting", "gone_at")
+    __slots__ = ("_client", "_task", "gone_at")
 
-    def __init__(self, receive: Receive, answered: Callable[[], bool]) -> None:
-        self._receive = receive
-        self._answered = answered
-        self._waiting = False
+    def __init__(self, client: Client | None) -> None:
+        self._client = client
+        self._task: asyncio.Task[object] | None = None
         self.gone_at: float | None = None
 
     async def run(self, work: Coroutine[None, None, None]) -> None:
-        """Return when `work` has ended: by itself, or cancelled because the client left before it was `answered()`.
+        """Return when `work` has ended: by itself, or cancelled because the client left before it was answered.
 
-        What `work` raises is raised here. If this is cancelled, so is the work, and it has ended when this returns.
+        What `work` raises is raised here. If this is cancelled from outside, so is the work.
         """
-        request = asyncio.current_task()
-        if request is None:
-            raise RuntimeError("a client can only be watched from within a task")
-        task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._waiting and request.cancel())
-        try:
-            await self._until_gone()
-        except asyncio.CancelledError:
-            if not task.done() or request.uncancel():
-                await _end(task)
-                raise
-        if not task.done() and not self._answered():
-            self.gone_at = time.perf_counter()
-            await _end(task)
+        client = self._client
+        if client is None:
+            await work
             return
-        await task
-
-    async def _until_gone(self) -> None:
-        """Wait for the end of the connection, or of the response: servers tell both the same way."""
-        self._waiting = True
+        client.when_gone(self._gone)
+        if self.gone_at is not None:
+            work.close()
+            return
+        self._task = asyncio.current_task()
         try:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
+            await work
+        except asyncio.CancelledError:
+            if not self._was_ours():
+                raise
         finally:
-            self._waiting = False
+            client.when_gone(None)
 
+    def _gone(self) -> None:
+        self.gone_at = time.perf_counter()
+        if self._task is not None:
+            self._task.cancel()
 
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel `task` and wait until what it held is released."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        # It ended in the same turn. Its exception, if any, is told to nobody: there is nobody left to tell.
-        task.exception()
+    def _was_ours(self) -> bool:
+        """Take our cancellation back; return whether there was one and nobody else wants the task ended too."""
+        return self.gone_at is not None and self._task is not None and self._task.uncancel() == 0

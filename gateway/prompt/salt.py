@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 
 _PURPOSE = b"gemma-gateway cache salt\n"
 """The secret may be a key that has another use too."""
 
 
+@lru_cache(maxsize=4096)
 def cache_salt(secret: bytes, tenant: str) -> str:
     """Return 43 characters that only who has `secret` can tell for a tenant.
 

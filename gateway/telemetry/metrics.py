@@ -51,7 +51,10 @@ class Metrics:
             "gateway_unmetered_requests", "Requests sent to an engine of which no usage was ever seen.",
             ["model"], registry=new,
         )  # fmt: skip
+        self.serving = 0
+        """Requests being served now. Read when asked for: a gauge that is set takes a lock, twice a request."""
         self.in_flight = Gauge("gateway_requests_in_flight", "Requests being served now.", registry=new)
+        self.in_flight.set_function(lambda: self.serving)
         self.retries = Counter("gateway_retries", "Second tries at another engine.", ["reason"], registry=new)
         self.cancel_to_close = Histogram(
             "gateway_client_gone_to_close_seconds",

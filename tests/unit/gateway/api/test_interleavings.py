@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from config import (
     Settings,
     StreamSettings,
 )
+from gateway.api.watch import CLIENT
 from gateway.app import create_app
 from gateway.domain import EngineRequest, Replica, UpstreamStream
 from gateway.errors import EngineBroke, EngineTimedOut, EngineUnreachable
@@ -99,25 +100,44 @@ class Client:
 
     def __init__(self, body: bytes) -> None:
         self.sent: list[dict[str, Any]] = []
-        self.gone = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
-        self._body: bytes | None = body
+        self._body = body
+        self._when_gone: Callable[[], None] | None = None
+        self._ended = self._gone = False
+
+    def whole_body(self) -> bytes | None:
+        """Return the body, which has come with the head."""
+        return self._body
+
+    def when_gone(self, callback: Callable[[], None] | None) -> None:
+        """Remember whom to tell; tell at once where the client has left already."""
+        self._when_gone = callback
+        if self._gone:
+            self._tell()
+
+    def leave(self) -> None:
+        """Close the connection."""
+        if not self._ended:
+            self._gone = True
+            self._tell()
+
+    def _tell(self) -> None:
+        callback, self._when_gone = self._when_gone, None
+        if callback is not None:
+            callback()
 
     async def receive(self) -> dict[str, Any]:
-        """Give the body, then wait for the end of the connection or of the response, as uvicorn does."""
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
+        """Fail: the body was here, and nobody waits for more."""
+        raise AssertionError("nothing is to be received")
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """Take a message; a client that has gone takes nothing, without a word."""
         await self.writable.wait()
         self.sent.append(dict(message))
         if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self.gone.set()
+            self._ended = True
+            self._when_gone = None
 
 
 def app_settings(folder: str) -> Settings:
@@ -133,11 +153,12 @@ def app_settings(folder: str) -> Settings:
     )
 
 
-def scope() -> dict[str, Any]:
+def scope(client: Client) -> dict[str, Any]:
     """Return the scope of one chat request."""
     headers = [(b"authorization", f"Bearer {KEY}".encode()), (b"content-type", b"application/json")]
     path = "/v1/chat/completions"
-    return {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+    target = {"method": "POST", "path": path, "query_string": b"", "root_path": ""}
+    return {"type": "http", **target, "headers": headers, "extensions": {CLIENT: client}}
 
 
 async def play(actions: list[str], stream: bool, folder: str) -> None:
@@ -151,11 +172,11 @@ async def play(actions: list[str], stream: bool, folder: str) -> None:
         rooms.fleet.set_state(member, State.READY)
     body = {"model": "fake", "messages": [{"role": "user", "content": "x"}], "stream": stream}
     client = Client(json.dumps(body).encode())
-    request = asyncio.create_task(app(scope(), client.receive, client.send))
+    request = asyncio.create_task(app(scope(client), client.receive, client.send))
     for action in actions:
         await act(action, engine, client)
     client.writable.set()
-    client.gone.set()
+    client.leave()
     await asyncio.wait_for(request, 5)
     for _ in range(3):
         await asyncio.sleep(0)
@@ -169,7 +190,7 @@ async def act(action: str, engine: ScriptedEngine, client: Client) -> None:
     elif action in ENGINE:
         engine.answers.put_nowait(ENGINE[action])
     elif action == "gone":
-        client.gone.set()
+        client.leave()
     elif action == "block":
         client.writable.clear()
     elif action == "unblock":
@@ -190,7 +211,7 @@ def check(rooms: Any, engine: ScriptedEngine, client: Client) -> None:
     assert settled == [1.0]
     assert [stream.closed for stream in engine.streams] == [True] * len(engine.streams)
     assert [member.in_flight for member in rooms.fleet.members] == [0, 0]
-    assert rooms.metrics.in_flight._value.get() == 0
+    assert rooms.metrics.serving == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
     kinds = [message["type"] for message in client.sent]
     assert kinds == (["http.response.start"] + ["http.response.body"] * (len(kinds) - 1) if kinds else [])
