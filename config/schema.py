@@ -65,8 +65,8 @@ class EngineSettings(Group):
     )
     gpu_memory_utilization: float = Field(0.92, gt=0, le=1, description="Share of the GPU's memory vLLM may take.")
     cpu_kv_cache_gib: int = Field(1, ge=1, description="Memory for the KV cache on a CPU.")
-    max_images: int = Field(1, ge=0, description="Images allowed in one request (real checkpoints only).")
-    max_audios: int = Field(0, ge=0, description="Audio clips allowed in one request (real checkpoints only).")
+    max_images: int = Field(1, ge=0, description="Images in one conversation; 0 (as in the demo profile): none taken.")
+    max_audios: int = Field(0, ge=0, description="Audio clips in one conversation; 0: none taken, no tower loaded.")
     hf_token: SecretStr = Field(SecretStr(""), description="Hugging Face token for gated models. Alias: `HF_TOKEN`.")
     extra_args: Words = Field((), description="Further arguments for vLLM, appended as they are.")
     command: Words = Field((), description="Run this instead of vLLM; it must speak vLLM's HTTP API on engine.port.")
@@ -186,6 +186,14 @@ class PromptSettings(Group):
     )
     normalise: bool = Field(
         True, description="Make messages fit Gemma's template and its control tokens harmless; off for other models."
+    )
+    media_hosts: Words = Field(
+        (), description="Hosts that the engine may fetch images from, by https; empty: none. Audio is never fetched."
+    )
+    max_media_bytes: int = Field(5_242_880, ge=1024, description="Largest image or audio clip, decoded; more is 400.")
+    max_image_pixels: int = Field(16_777_216, ge=1, description="Largest image, width by height; more is 400.")
+    max_audio_seconds: float = Field(
+        30.0, gt=0, le=30, description="Longest audio clip; more is 400, as Gemma 3n hears no more than 30 s."
     )
     cache_salt_secret: SecretStr = Field(
         SecretStr(""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
@@ -118,6 +119,20 @@ def _check_aliases(settings: Settings) -> _Problems:
             yield "prompt.model_aliases", f"'{alias}' leads to '{model}', which is an alias itself"
 
 
+def _check_media(settings: Settings) -> _Problems:
+    for host in settings.prompt.media_hosts:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", host) or _is_address(host):
+            yield "prompt.media_hosts", f"'{host}' is not a host name such as images.example.org, in lower case"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_times(settings: Settings) -> _Problems:
     stream, engine = settings.stream, settings.engine
     for name in ("headers_timeout_seconds", "idle_timeout_seconds"):
@@ -135,5 +150,6 @@ _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
     _check_engines,
     _check_lengths,
     _check_aliases,
+    _check_media,
     _check_times,
 )

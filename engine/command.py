@@ -19,6 +19,8 @@ from config.schema import EngineProfile
 
 _KEEP_ALIVE_SECONDS = 75
 _MAX_CHOICES = 16
+_NO_HOST = "media.invalid"
+"""No host has a name like this (RFC 2606); without any, vLLM would fetch media from everywhere."""
 
 
 class Distribution(StrEnum):
@@ -104,7 +106,8 @@ def _model_flags(settings: Settings) -> list[str]:
         return ["--generation-config", "vllm"]
     # At least one image stays allowed: with every modality at 0 this model stops working.
     limits = {"image": max(1, settings.engine.max_images), "audio": settings.engine.max_audios}
-    return ["--limit-mm-per-prompt", json.dumps(limits)]
+    hosts = settings.prompt.media_hosts or (_NO_HOST,)
+    return ["--limit-mm-per-prompt", json.dumps(limits), "--allowed-media-domains", *hosts]
 
 
 def _environment(settings: Settings) -> dict[str, str]:

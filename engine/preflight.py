@@ -82,6 +82,8 @@ def _installation(settings: Settings) -> list[Problem]:
     if not is_demo(settings) and not _fits_timm(_version("timm")):
         wanted = ".".join(str(number) for number in _TIMM)
         found.append(Problem(f"Gemma 3n's image tower needs timm: pip install 'timm>={wanted}'."))
+    if not is_demo(settings) and settings.engine.max_audios and not (_version("soundfile") and _version("av")):
+        found.append(Problem("vLLM reads audio with soundfile and av: pip install soundfile av."))
     return found
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from config import Settings
 from gateway.domain import Asked, Call, EngineClient, History, Prompt
 from gateway.errors import EngineFailure, EngineRefused, EngineUnreachable, GatewayError
-from gateway.prompt import Policy, compose, parse
+from gateway.prompt import Policy, compose, media_limits, parse
 from gateway.quota import Limiter, Permit
 from gateway.reply import Reply
 from gateway.routing import Fleet
@@ -42,6 +42,7 @@ class Pipeline:
         self._sessions = sessions
         self._engines = engines
         self._salt_secret = salt_secret
+        self._media = media_limits(settings)
 
     async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
         """Return the reply to `call`, its first content already here; the caller owns it and must close() it.
@@ -52,7 +53,7 @@ class Pipeline:
         with ExitStack() as owned:
             asked = self._parse(call, settlement)
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
-            prompt = compose(asked, recall.history, self._settings.prompt)
+            prompt = compose(asked, recall.history, self._settings.prompt, self._media)
             permit = owned.enter_context(await self._limiter.reserve(call.caller))
             settlement.headers = permit.headers
             hold(prompt)
@@ -61,7 +62,7 @@ class Pipeline:
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
-        prompt = compose(self._parse(call, settlement), History(), self._settings.prompt)
+        prompt = compose(self._parse(call, settlement), History(), self._settings.prompt, self._media)
         with ExitStack() as owned:
             permit = owned.enter_context(await self._limiter.reserve(call.caller))
             settlement.headers = permit.headers
@@ -72,7 +73,7 @@ class Pipeline:
             return await count_tokens(self._engines, place.replica, prompt, call.request_id)
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
-        asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret))
+        asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret, self._media))
         settlement.asked(asked)
         return asked
 

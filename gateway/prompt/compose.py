@@ -7,22 +7,26 @@ import orjson
 from config import PromptSettings
 from gateway.domain import Asked, Endpoint, History, JsonObject, Prompt
 from gateway.prompt.control_tokens import harmless
+from gateway.prompt.media import NO_MEDIA, TEXT_ONLY, MediaLimits, media_in
 from gateway.prompt.normalise import normalised
 
 _USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 """vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
 
 
-def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
+def compose(asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits = TEXT_ONLY) -> Prompt:
     """Return the prompt: history before what is new, the server's defaults where the client was silent.
 
     The engine's messages are made to fit its template; `new_messages`, for the session, stay as they came.
+    Raises InvalidRequest where they hold more images or clips together than `limits` allow.
     """
     body: JsonObject = {**_defaults(settings), **asked.body}
     new_messages: tuple[JsonObject, ...] = ()
+    media = NO_MEDIA
     if asked.endpoint is Endpoint.CHAT:
         new_messages = body["messages"]
         said = history.messages + new_messages
+        media = media_in(said, limits)
         body["messages"] = harmless(normalised(said)) if settings.normalise else said
     if asked.stream:
         body["stream"] = True
@@ -35,11 +39,12 @@ def compose(asked: Asked, history: History, settings: PromptSettings) -> Prompt:
         stream=asked.stream,
         wants_usage=asked.wants_usage,
         new_messages=new_messages,
-        text_bytes=len(encoded),
+        text_bytes=len(encoded) - media.bytes,
         output_tokens_limit=body.get("max_completion_tokens") or body["max_tokens"],
         choices=body.get("n", 1),
         tools=asked.tools,
         alias=asked.alias,
+        media_tokens=media.tokens,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.domain import JsonObject
 from gateway.errors import InvalidRequest
+from gateway.prompt.media import TEXT_ONLY, MediaLimits, checked_media
 from gateway.prompt.tool_history import render_history
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -15,17 +16,21 @@ _KEYS = frozenset(
 _EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning")
 
 
-def checked_messages(value: Any, max_messages: int, drops_unknown: bool = False) -> tuple[JsonObject, ...]:
+def checked_messages(
+    value: Any, max_messages: int, drops_unknown: bool = False, media: MediaLimits = TEXT_ONLY
+) -> tuple[JsonObject, ...]:
     """Return the messages as the engine may see them: role and content only. Raises InvalidRequest naming the place."""
     if not isinstance(value, list) or not value:
         raise InvalidRequest("'messages' must be a list with at least one message.", param="messages")
     if len(value) > max_messages:
         raise InvalidRequest(f"'messages' may hold at most {max_messages} messages.", param="messages")
     rendered = render_history(value, drops_unknown)
-    return tuple(_checked(message, f"messages[{index}]", drops_unknown) for index, message in enumerate(rendered))
+    return tuple(
+        _checked(message, f"messages[{index}]", drops_unknown, media) for index, message in enumerate(rendered)
+    )
 
 
-def _checked(message: Any, where: str, drops_unknown: bool) -> JsonObject:
+def _checked(message: Any, where: str, drops_unknown: bool, media: MediaLimits) -> JsonObject:
     if not isinstance(message, dict):
         raise InvalidRequest(f"'{where}' must be an object with role and content.", param=where)
     unknown = next((key for key in message if key not in _KEYS), None)
@@ -38,19 +43,24 @@ def _checked(message: Any, where: str, drops_unknown: bool) -> JsonObject:
     if not isinstance(role, str) or role not in ROLES:
         wanted = ", ".join(sorted({*ROLES, "tool"}))
         raise InvalidRequest(f"'{where}.role' must be one of {wanted}.", param=f"{where}.role")
-    return {"role": role, "content": _content(message.get("content"), f"{where}.content")}
+    return {"role": role, "content": _content(message.get("content"), f"{where}.content", role, media)}
 
 
-def _content(value: Any, where: str) -> str | list[JsonObject]:
+def _content(value: Any, where: str, role: str, media: MediaLimits) -> str | list[JsonObject]:
     """Return a text or its parts as they came: how parts are joined is the chat template's to say."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:
-        raise InvalidRequest(f"'{where}' must be a text or a list of text parts.", param=where)
-    return [_part(part, f"{where}[{index}]") for index, part in enumerate(value)]
+        raise InvalidRequest(f"'{where}' must be a text or a list of parts.", param=where)
+    return [_part(part, f"{where}[{index}]", role, media) for index, part in enumerate(value)]
 
 
-def _part(part: Any, where: str) -> JsonObject:
-    if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-        raise InvalidRequest(f"'{where}' must be a part of type 'text'.", param=where)
-    return {"type": "text", "text": part["text"]}
+def _part(part: Any, where: str, role: str, media: MediaLimits) -> JsonObject:
+    """Return a part with what is known here only: no `uuid` or `detail` of a client's reaches the engine."""
+    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return {"type": "text", "text": part["text"]}
+    checked = checked_media(part, where, media) if isinstance(part, dict) and role == "user" else None
+    if checked is None:
+        wanted = "'text', 'image_url', 'input_audio' or 'audio_url'" if role == "user" else "'text'"
+        raise InvalidRequest(f"'{where}' must be a part of type {wanted}.", param=where, code="invalid_value")
+    return checked

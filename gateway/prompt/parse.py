@@ -11,6 +11,7 @@ from config import PromptSettings
 from config.schema import UnknownFields
 from gateway.domain import Asked, Call, Endpoint, JsonObject, ToolUse
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.prompt.media import TEXT_ONLY, MediaLimits
 from gateway.prompt.messages import checked_messages
 from gateway.prompt.policy import SESSION_ID, TABLES, Action, Parameter
 from gateway.prompt.salt import cache_salt
@@ -28,6 +29,7 @@ class Policy:
     models: frozenset[str]
     salt_secret: bytes = b""
     """Of the tenants' cache salts; without it none is sent."""
+    media: MediaLimits = TEXT_ONLY
 
 
 def parse(call: Call, policy: Policy) -> Asked:
@@ -37,7 +39,7 @@ def parse(call: Call, policy: Policy) -> Asked:
     model, alias = _model(own, call, policy)
     stream = bool(own.get("stream", False))
     body["model"] = model
-    body.update(_prompt_of(call.endpoint, own, policy.settings))
+    body.update(_prompt_of(call.endpoint, own, policy))
     body[_length_name(call.endpoint)] = _max_tokens(own, policy.settings)
     _check_choices(own, body, policy.settings)
     body.update(form_of(own))
@@ -110,9 +112,10 @@ def _model(own: JsonObject, call: Call, policy: Policy) -> tuple[str, str | None
     return model, None if model == asked else asked
 
 
-def _prompt_of(endpoint: Endpoint, own: JsonObject, settings: PromptSettings) -> JsonObject:
+def _prompt_of(endpoint: Endpoint, own: JsonObject, policy: Policy) -> JsonObject:
     if endpoint is Endpoint.CHAT:
-        return {"messages": checked_messages(own.get("messages"), settings.max_messages, _drops_unknown(settings))}
+        most, drops_unknown = policy.settings.max_messages, _drops_unknown(policy.settings)
+        return {"messages": checked_messages(own.get("messages"), most, drops_unknown, policy.media)}
     prompt = own.get("prompt")
     if not prompt or prompt == [""]:
         raise InvalidRequest("You must provide a 'prompt'.", param="prompt", code="missing_required_parameter")

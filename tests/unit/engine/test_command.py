@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.schema import EngineProfile
+from config.schema import EngineProfile, PromptSettings
 from engine.command import Command, Distribution, command_for
 from tests.unit.engine.settings import settings_of
 
@@ -25,7 +25,8 @@ for argv in json.loads(sys.argv[1]):
     names = ("model", "model_tag", "served_model_name", "host", "port", "dtype", "max_model_len", "max_num_seqs",
              "max_num_queued_reqs", "scheduling_policy", "shutdown_timeout", "limit_mm_per_prompt", "enforce_eager",
              "generation_config", "kv_sharing_fast_prefill", "gpu_memory_utilization", "quantization",
-             "enable_prompt_tokens_details", "disable_uvicorn_access_log", "structured_outputs_config", "seed")
+             "enable_prompt_tokens_details", "disable_uvicorn_access_log", "structured_outputs_config", "seed",
+             "allowed_media_domains")
     parsed.append({name: options[name] for name in names})
 unknown = [name for name in json.loads(sys.argv[2]) if name not in envs.environment_variables]
 print(json.dumps([parsed, unknown], default=lambda value: vars(value)))
@@ -103,6 +104,17 @@ def test_one_image_stays_allowed_because_the_model_stops_working_without_any_mod
     settings = settings_of(EngineProfile.GPU, max_images=images, max_audios=audios)
     given = json.loads(flag(command_for(settings, "m", Distribution.VLLM), "--limit-mm-per-prompt"))
     assert (given["image"], given["audio"]) == limits
+
+
+@pytest.mark.parametrize(
+    ("hosts", "allowed"), [((), ["media.invalid"]), (("a.example", "b.example"), ["a.example", "b.example"])]
+)
+def test_the_engine_fetches_from_the_allowed_hosts_only(hosts: tuple[str, ...], allowed: list[str]) -> None:
+    settings = settings_of(EngineProfile.GPU).model_copy(update={"prompt": PromptSettings(media_hosts=hosts)})
+    command = command_for(settings, "m", Distribution.VLLM)
+    at = command.argv.index("--allowed-media-domains") + 1
+    assert list(command.argv[at : at + len(allowed)]) == allowed
+    assert command.env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
 
 
 def test_further_arguments_come_last_as_they_are() -> None:
@@ -186,6 +198,7 @@ def test_the_installed_vllm_understands_every_flag_and_variable() -> None:
     assert not on_gpu["enforce_eager"]
     assert on_cpu["enforce_eager"]
     assert on_gpu["limit_mm_per_prompt"]["image"]
+    assert on_gpu["allowed_media_domains"] == ["media.invalid"]
     assert (on_gpu["max_num_queued_reqs"], on_cpu["max_num_queued_reqs"]) == (512, 32)
     assert (as_demo["generation_config"], as_demo["dtype"]) == ("vllm", "float32")
     assert on_gpu["served_model_name"] == ["gemma-3n"]

@@ -85,6 +85,7 @@ CASES: list[tuple[str, EngineProfile, Callable[[Machine], object], dict[str, Any
     ),
     ("needs timm: pip install 'timm>=1.0.17'", CPU, lambda m: m.versions.pop("timm"), {}, True),
     ("needs timm: pip install 'timm>=1.0.17'", GPU, lambda m: m.versions.update(timm="1.0.9"), {}, True),
+    ("pip install soundfile av", GPU, lambda m: m.versions.update({"soundfile": "0.13"}), {"max_audios": 1}, True),
     ("apt install libnuma1", DEMO, Machine.lacks_libnuma, {}, True),
     ("apt install util-linux", DEMO, lambda m: m.commands.discard("lscpu"), {}, True),
     (

@@ -9,9 +9,11 @@ import orjson
 from config import PromptSettings
 from gateway.domain import Asked, Call, Caller, Endpoint, RequestId
 from gateway.prompt import Policy, parse
+from gateway.prompt.media import MediaLimits
 
 MODEL = "gemma-3n"
 HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+MEDIA = MediaLimits(2, 2, 100_000, 10_000, 30.0)
 ONCE: dict[str, Any] = {"model": MODEL, "prompt": "Once"}
 
 
@@ -27,7 +29,7 @@ def call(
 
 def policy(**settings: Any) -> Policy:
     """Return a policy under these settings, with two models served."""
-    return Policy(PromptSettings(**settings), frozenset({MODEL, "other"}))
+    return Policy(PromptSettings(**settings), frozenset({MODEL, "other"}), media=MEDIA)
 
 
 def parsed(fields: dict[str, Any], endpoint: Endpoint = Endpoint.CHAT, **settings: Any) -> Asked:

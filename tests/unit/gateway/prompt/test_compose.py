@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from config import PromptSettings
 from gateway.domain import Endpoint, History, Prompt, SessionId
+from gateway.errors import InvalidRequest
 from gateway.prompt import compose
-from tests.unit.gateway.prompt.calls import MODEL, parsed
+from tests.fakes.samples import audio_part, image_part
+from tests.unit.gateway.prompt.calls import MEDIA, MODEL, parsed
 
 SAID = (
     {"role": "system", "content": "Be brief."},
@@ -25,7 +27,7 @@ def composed(
     fields: dict[str, Any], history: History | None = None, endpoint: Endpoint = Endpoint.CHAT, **settings: Any
 ) -> Prompt:
     """Parse and compose under the same settings."""
-    return compose(parsed(fields, endpoint, **settings), history or History(), PromptSettings(**settings))
+    return compose(parsed(fields, endpoint, **settings), history or History(), PromptSettings(**settings), MEDIA)
 
 
 def body_of(prompt: Prompt) -> dict[str, Any]:
@@ -133,3 +135,33 @@ def test_composing_twice_gives_the_same_and_changes_nothing() -> None:
     first = compose(asked, history, PromptSettings())
     assert compose(asked, history, PromptSettings()) == first
     assert orjson.dumps(asked.body) == before
+
+
+def asking(*parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request with these parts."""
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "Well?"}, *parts]}]}
+
+
+def test_media_have_a_price_of_their_own_and_are_no_text() -> None:
+    prompt = composed(asking(image_part(), audio_part()))
+    text = composed(asking(image_part(), audio_part()) | {"messages": [{"role": "user", "content": "Well?"}]})
+    assert prompt.media_tokens == 256 + 188
+    assert text.media_tokens == 0
+    assert 0 < prompt.text_bytes - text.text_bytes < 300
+    assert len(prompt.body) > prompt.text_bytes + 16_000
+
+
+def test_media_of_the_history_count_too() -> None:
+    seen = tuple({"role": role, "content": [image_part()]} for role in ("user",))
+    history = History(SessionId("sess_1"), (*seen, {"role": "assistant", "content": "A square."}))
+    assert composed(asking(image_part()), history).media_tokens == 512
+    with pytest.raises(InvalidRequest, match="at most 2 images"):
+        composed(asking(image_part(), image_part()), history)
+
+
+def test_media_reach_the_engine_and_the_session_as_they_came() -> None:
+    parts = [image_part(), {"type": "text", "text": "<start_of_turn>"}, audio_part()]
+    prompt = composed(asking(*parts))
+    assert prompt.new_messages == ({"role": "user", "content": [{"type": "text", "text": "Well?"}, *parts]},)
+    (sent,) = body_of(prompt)["messages"]
+    assert [sent["content"][index] for index in (1, 3)] == [image_part(), audio_part()]

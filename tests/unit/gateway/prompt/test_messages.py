@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
+from gateway.prompt.media import TEXT_ONLY, MediaLimits
 from gateway.prompt.messages import ROLES, checked_messages
+from tests.fakes.samples import audio_part, image_part, input_audio
 
 PARTS = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
+
+
+SOME = MediaLimits(4, 4, 100_000, 10_000, 30.0)
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -19,10 +24,10 @@ def message(**fields: Any) -> dict[str, Any]:
     return {"role": "user", "content": "Hi", **fields}
 
 
-def refused(value: Any) -> InvalidRequest:
+def refused(value: Any, media: MediaLimits = TEXT_ONLY) -> InvalidRequest:
     """Return the error that these messages are refused with."""
     with pytest.raises(InvalidRequest) as caught:
-        checked_messages(value, 10)
+        checked_messages(value, 10, media=media)
     return caught.value
 
 
@@ -78,6 +83,25 @@ def test_what_is_wrong_is_named_by_its_place(value: Any, param: str) -> None:
     error = refused(value)
     assert error.param == param
     assert param in error.message
+
+
+def test_images_and_clips_pass_in_their_order() -> None:
+    content = [PARTS[0], image_part(), PARTS[1], input_audio(), image_part()]
+    (seen,) = checked_messages([message(content=content)], 10, media=SOME)
+    assert seen["content"] == [PARTS[0], image_part(), PARTS[1], audio_part(), image_part()]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant"])
+@pytest.mark.parametrize("part", [image_part(), audio_part()])
+def test_only_a_user_shows_and_plays(role: str, part: dict[str, Any]) -> None:
+    assert refused([message(role=role, content=[part])], SOME).param == "messages[0].content[0]"
+
+
+def test_a_tool_answers_in_text() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = {"role": "tool", "tool_call_id": "c", "content": [image_part()]}
+    asked = message(role="assistant", content=None, tool_calls=[call])
+    assert refused([message(), asked, answer], SOME).param == "messages[2].content[0]"
 
 
 def test_the_number_of_messages_is_bounded() -> None:

@@ -21,6 +21,16 @@ MEDIA = st.just([{"type": "image_url", "image_url": {"url": "data:,"}}])
 MESSAGES = st.lists(
     st.builds(lambda role, content: {"role": role, "content": content}, ROLES, WORDS | PARTS), min_size=1
 )
+ANY_PART = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, WORDS),
+    st.builds(lambda url: {"type": "image_url", "image_url": {"url": url}}, st.sampled_from(["i1", "i2", "i3"])),
+    st.builds(lambda url: {"type": "audio_url", "audio_url": {"url": url}}, st.sampled_from(["a1", "a2", "a3"])),
+)
+WITH_MEDIA = st.lists(
+    st.builds(lambda role, content: {"role": role, "content": content}, ROLES, WORDS)
+    | st.builds(lambda content: {"role": "user", "content": content}, st.lists(ANY_PART, min_size=1, max_size=4)),
+    min_size=1,
+)
 
 
 def said(role: str, content: Any) -> JsonObject:
@@ -117,6 +127,26 @@ def test_what_is_in_turns_is_not_touched(system: str | None, contents: list[Any]
     turns = [said(("user", "assistant")[index % 2], content) for index, content in enumerate(contents)]
     messages = (*first, *turns)
     assert normalised(messages) is messages
+
+
+def seen_in(messages: tuple[JsonObject, ...] | list[JsonObject]) -> list[str]:
+    """Return what a reader of all but the system's text would see, letter by letter and picture by picture."""
+    seen: list[str] = []
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            continue
+        content = message["content"]
+        for each in [part(content)] if isinstance(content, str) else content:
+            seen += "".join(each["text"].split()) if each["type"] == "text" else [each[each["type"]]["url"]]
+    return seen
+
+
+@given(WITH_MEDIA)
+def test_images_and_clips_stay_where_they_were_among_the_words(messages: list[JsonObject]) -> None:
+    result = normalised(tuple(messages))
+    assert in_turns(result)
+    assert seen_in(result) == seen_in(messages)
+    assert normalised(result) is result
 
 
 @given(MESSAGES)

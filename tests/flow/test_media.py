@@ -1,0 +1,116 @@
+"""Images and clips through the whole gateway: what the engine is sent, and what it never sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+import pytest_asyncio
+
+from tests.fakes.gateway import GatewayProcess
+from tests.fakes.process import EngineProcess
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.samples import audio_part, data_url, image_part, input_audio, sample, silence
+from tests.flow.chat import PATH, body
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TEXT = {"type": "text", "text": "What is this?"}
+SEES_AND_HEARS = {"engine.max_images": "2", "engine.max_audios": "1", "prompt.media_hosts": "images.example.org"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seeing(module_engine: EngineProcess, redis_server: RedisServer) -> AsyncIterator[GatewayProcess]:
+    """A gateway whose engine takes two images and a clip."""
+    async with GatewayProcess(redis_server.url, [module_engine.replica.base_url], SEES_AND_HEARS) as gateway:
+        await gateway.ready()
+        yield gateway
+
+
+def asking(*parts: Any, **fields: Any) -> dict[str, Any]:
+    """Return a request with these content parts."""
+    return body(messages=[{"role": "user", "content": list(parts)}], **fields)
+
+
+async def sent(engine: EngineProcess) -> list[dict[str, Any]]:
+    """Return the messages of the engine's last request."""
+    messages: list[dict[str, Any]] = json.loads((await engine.asked())[-1]["body"])["messages"]
+    return messages
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_engine_gets_media_in_their_order_and_nothing_else(
+    seeing: GatewayProcess, engine: EngineProcess, stream: bool
+) -> None:
+    parts = [
+        {**image_part(detail="high"), "uuid": "x"},
+        TEXT,
+        input_audio(),
+        image_part("https://images.example.org/a.png"),
+    ]
+    answer = await seeing.client.post(PATH, json=asking(*parts, stream=stream))
+    assert answer.status_code == 200
+    (message,) = await sent(engine)
+    assert message["content"] == [image_part(), TEXT, audio_part(), image_part("https://images.example.org/a.png")]
+
+
+async def test_media_keep_their_turn_when_messages_are_merged(seeing: GatewayProcess, engine: EngineProcess) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [image_part(), TEXT]},
+        {"role": "user", "content": "And this?"},
+        {"role": "user", "content": [image_part()]},
+    ]
+    assert (await seeing.client.post(PATH, json=body(messages=messages))).status_code == 200
+    _, user = await sent(engine)
+    assert user["content"] == [image_part(), {"type": "text", "text": "What is this?\n\nAnd this?"}, image_part()]
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([image_part("https://evil.example/a.png")], "messages[0].content[1].image_url.url"),
+        ([image_part("file:///etc/passwd")], "messages[0].content[1].image_url.url"),
+        ([audio_part("https://images.example.org/a.wav")], "messages[0].content[1].audio_url.url"),
+        ([audio_part(data_url("audio/wav", silence(31)))], "messages[0].content[1].audio_url.url"),
+        ([image_part()] * 3, "messages"),
+        ([audio_part()] * 2, "messages"),
+        ([{"type": "video_url", "video_url": {"url": "data:,"}}], "messages[0].content[1]"),
+    ],
+)
+async def test_what_is_refused_never_reaches_the_engine(
+    seeing: GatewayProcess, engine: EngineProcess, parts: list[Any], param: str
+) -> None:
+    answer = await seeing.client.post(PATH, json=asking(TEXT, *parts))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+    assert await engine.asked() == []
+
+
+@pytest.mark.parametrize("name", ["mm_processor_kwargs", "media_io_kwargs", "mm_payload"])
+async def test_nobody_changes_how_the_engine_reads_media(seeing: GatewayProcess, name: str) -> None:
+    answer = await seeing.client.post(PATH, json=asking(TEXT, image_part(), **{name: {}}))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == name
+
+
+async def test_a_text_only_model_says_so_to_the_sdk(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    http_client = openai.DefaultAsyncHttpxClient(trust_env=False)
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.base_url}/v1", api_key=gateway.key, http_client=http_client
+    ) as client:
+        with pytest.raises(openai.BadRequestError, match="takes no images here") as caught:
+            await client.chat.completions.create(**asking(TEXT, image_part()))
+    assert caught.value.param == "messages[0].content[1]"
+    assert await engine.asked() == []
+
+
+async def test_five_megabytes_pass(seeing: GatewayProcess, engine: EngineProcess) -> None:
+    photograph = data_url("image/png", sample("picture.png") + bytes(5_000_000))
+    answer = await seeing.client.post(PATH, json=asking(TEXT, image_part(photograph)))
+    assert answer.status_code == 200
+    (message,) = await sent(engine)
+    assert message["content"][1]["image_url"]["url"] == photograph
