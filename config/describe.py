@@ -62,7 +62,7 @@ def _type(entry: Schema) -> str:
     if "enum" in entry:
         return "one of " + ", ".join(f"`{word}`" for word in entry["enum"])
     if entry["type"] == "array":
-        return "list, `a,b`"
+        return "list, JSON" if "$ref" in entry["items"] else "list, `a,b`"
     if entry["type"] == "object":
         return "mapping, JSON"
     if entry.get("format") == "path":

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
-from config.fields import Group, Names, Port, Seconds, Words
+from config.fields import Group, Names, Port, Seconds, Words, parse_list
+from config.issuers import IssuerSettings
 
 
 def _off_where_yaml_says_false(value: Any) -> Any:
@@ -109,12 +111,20 @@ class AuthSettings(Group):
         SecretStr(""), description="A fixed API key (tenant local, scope admin). Alias: `GATEWAY_API_KEY`."
     )
     jwt_secret: SecretStr = Field(
-        SecretStr(""), description="Secret of HS256 tokens, at least 32 bytes; empty: no JWT."
+        SecretStr(""),
+        description="Secret of the gateway's own tokens (HS256), at least 32 bytes; empty: derived from the local key.",
     )
-    jwt_issuer: str = Field("gemma-gateway", description="`iss` that tokens must carry.")
-    jwt_audience: str = Field("gemma-gateway", description="`aud` that tokens must carry.")
-    jwt_leeway_seconds: float = Field(10.0, ge=0, description="Clock difference forgiven in `exp` and `nbf`.")
-    jwt_ttl_seconds: Seconds = Field(1800.0, description="Lifetime of tokens minted by `gemma-gateway token`.")
+    jwt_issuer: str = Field("gemma-gateway", description="`iss` of the gateway's own tokens.")
+    jwt_audience: str = Field("gemma-gateway", description="`aud` of the gateway's own tokens.")
+    jwt_leeway_seconds: float = Field(
+        10.0, ge=0, description="Clock difference forgiven in the `exp` and `nbf` of these."
+    )
+    jwt_ttl_seconds: Seconds = Field(
+        1800.0, description="Lifetime of tokens that the gateway or `gemma-gateway token` makes."
+    )
+    issuers: Annotated[tuple[IssuerSettings, ...], NoDecode, BeforeValidator(parse_list)] = Field(
+        (), description="Further issuers of tokens; see [Tokens of other issuers](#tokens-of-other-issuers)."
+    )
     tenants_file: str = Field(
         "", description="YAML file with tiers and tenants, such as `config/tenants.yaml`; empty: `limits` hold for all."
     )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from config.issuers import problems_of_issuers
 from config.schema import AuthMode, Settings
 
 _LEAST_SECRET_BYTES = 32
@@ -38,11 +39,16 @@ def _check_auth(settings: Settings) -> _Problems:
     if secret and len(secret.encode()) < _LEAST_SECRET_BYTES:
         yield "auth.jwt_secret", f"must have at least {_LEAST_SECRET_BYTES} bytes; `openssl rand -hex 32` makes one"
     for name in ("jwt_issuer", "jwt_audience"):
-        if secret and not getattr(auth, name):
-            yield f"auth.{name}", "must not be empty where auth.jwt_secret is set"
+        if not getattr(auth, name):
+            yield f"auth.{name}", "must not be empty"
     key = auth.api_key.get_secret_value()
     if key and (key != key.strip() or not key.isascii() or not key.isprintable()):
         yield "auth.api_key", "must be printable ASCII without white space at its ends, or no client could send it"
+
+
+def _check_issuers(settings: Settings) -> _Problems:
+    for sentence in problems_of_issuers(settings.auth.issuers, settings.auth.jwt_issuer):
+        yield "auth.issuers", sentence
 
 
 def _check_ports(settings: Settings) -> _Problems:
@@ -144,6 +150,7 @@ def _check_times(settings: Settings) -> _Problems:
 
 _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
     _check_auth,
+    _check_issuers,
     _check_ports,
     _check_server,
     _check_redis,

@@ -16,6 +16,7 @@ GatewayError                    500  server_error
 ├── RateLimited                 429  type requests | tokens, code rate_limit_exceeded
 ├── Overloaded                  503  service_unavailable_error, code server_is_overloaded
 ├── StoreDown                   503  … code store_unavailable
+├── IssuerUnavailable           503  … code issuer_unavailable
 ├── InternalFault               500  server_error, code internal_error
 └── EngineFailure               502  server_error, code engine_error
     ├── EngineUnreachable       503  … no byte of an answer came; another replica may be asked
@@ -209,6 +210,15 @@ class StoreDown(GatewayError):
     status = 503
     type = "service_unavailable_error"
     code = "store_unavailable"
+    retryable = True
+
+
+class IssuerUnavailable(GatewayError):
+    """The token may be good, but the keys of its issuer cannot be fetched."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "issuer_unavailable"
     retryable = True
 
 

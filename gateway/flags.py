@@ -12,6 +12,7 @@ from config.load import CONFIG_VARIABLE, PREFIX
 from config.schema import EngineProfile, Settings
 from config.tenants import read_tenants
 from config.validate import problems_of
+from gateway.identity.key_source import problems_of_key_files
 
 Assignment = tuple[str, str]
 """A setting's dotted name and the text it is given, such as `("server.port", "8000")`."""
@@ -50,9 +51,9 @@ def read_settings(options: argparse.Namespace) -> Settings:
 
 
 def read_checked_settings(options: argparse.Namespace) -> Settings:
-    """As read_settings, and raises SettingsError also where settings, or the tenants' file, do not hold together."""
+    """As read_settings, and raises SettingsError also where settings, or a file they name, do not hold."""
     settings = read_settings(options)
-    problems = problems_of(settings)
+    problems = problems_of(settings) or problems_of_key_files(settings.auth.issuers)
     if settings.auth.tenants_file:
         try:
             read_tenants(Path(settings.auth.tenants_file))

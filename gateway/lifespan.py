@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import Settings
-from gateway.identity import Authenticator, Tenants
+from gateway.identity import Authenticator, Issuers, Tenants
 from gateway.identity.keys import KeyStore
-from gateway.identity.local_key import ensure_local_key
+from gateway.identity.local_key import read_local_key
+from gateway.identity.own_tokens import own_secret
 from gateway.pipeline import Pipeline
 from gateway.quota import Limiter
 from gateway.routing import Fleet, FleetWatcher
@@ -30,6 +31,7 @@ class Rooms:
     store: Store
     keys: KeyStore
     tenants: Tenants
+    issuers: Issuers
     authenticator: Authenticator
     fleet: Fleet
     sessions: SessionStore
@@ -55,6 +57,7 @@ def build_rooms(settings: Settings) -> Rooms:
     )
     limiter = Limiter(settings.limits, store, metrics)
     given_key, local_key = _local_keys(settings)
+    issuers = Issuers(settings.auth, own_secret(settings.auth, local_key))
     salt_secret = settings.prompt.cache_salt_secret.get_secret_value() or local_key
     session_room = SessionRoom(sessions, settings.sessions)
     return Rooms(
@@ -63,7 +66,8 @@ def build_rooms(settings: Settings) -> Rooms:
         store=store,
         keys=keys,
         tenants=tenants,
-        authenticator=Authenticator(settings.auth, keys, tenants, (given_key, local_key)),
+        issuers=issuers,
+        authenticator=Authenticator(settings.auth, issuers, keys, tenants, (given_key, local_key)),
         fleet=fleet,
         sessions=sessions,
         engines=engines,
@@ -73,10 +77,14 @@ def build_rooms(settings: Settings) -> Rooms:
 
 @asynccontextmanager
 async def opened(rooms: Rooms) -> AsyncIterator[None]:
-    """Watch fleet and tenants until exit, then close engines and Redis: settles that are on their way go first."""
+    """Watch tenants, issuers and fleet until exit, then close engines and Redis: settles on their way go first."""
     logger = get_logger()
     try:
-        async with rooms.tenants.running(), FleetWatcher(rooms.fleet, rooms.settings.routing).running():
+        async with (
+            rooms.tenants.running(),
+            rooms.issuers.running(),
+            FleetWatcher(rooms.fleet, rooms.settings.routing).running(),
+        ):
             logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
             try:
                 yield
@@ -91,4 +99,4 @@ async def opened(rooms: Rooms) -> AsyncIterator[None]:
 def _local_keys(settings: Settings) -> tuple[str, str]:
     """Return the key of the operator's choice, empty without one, and the local key."""
     given = settings.auth.api_key.get_secret_value()
-    return (given, ensure_local_key(settings.data_dir).read_text(encoding="utf-8").strip())
+    return (given, read_local_key(settings.data_dir))

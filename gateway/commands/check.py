@@ -35,7 +35,7 @@ def _credentials(auth: AuthSettings) -> str:
         return "none asked for"
     kinds = ["API keys"]
     kinds += ["GATEWAY_API_KEY"] if auth.api_key.get_secret_value() else []
-    kinds += ["JWT"] if auth.jwt_secret.get_secret_value() else []
+    kinds += ["JWT", *(f"JWT of {issuer.name}" for issuer in auth.issuers)]
     return ", ".join(kinds)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from config import Settings, SettingsError
-from gateway.identity.jwt import mint
+from gateway.identity.local_key import read_local_key
+from gateway.identity.own_tokens import mint, own_secret
+from gateway.identity.principal import Principal
 
 
 def add_token_flags(parser: argparse.ArgumentParser) -> None:
@@ -13,14 +15,16 @@ def add_token_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", default="local", help="who the token is for: its `sub` (default: local)")
     parser.add_argument("--tenant", default="local", help="whose limits and sessions it uses (default: local)")
     parser.add_argument("--scope", action="append", default=[], help="a scope, or several between blanks; repeatable")
+    parser.add_argument("--tier", metavar="NAME", help="the tier whose limits hold (default: the tenant's)")
     parser.add_argument("--ttl", type=float, metavar="SECONDS", help="lifetime (default: auth.jwt_ttl_seconds)")
 
 
 def token(settings: Settings, options: argparse.Namespace) -> str:
-    """Return the token. Raises SettingsError where none can be signed or the gateway would refuse it."""
+    """Return the token. Raises SettingsError where the gateway would refuse it, LocalKeyError where none can be signed.
+
+    Without `auth.jwt_secret` it is signed with what a gateway on the same data folder derives from the local key.
+    """
     problems = []
-    if not settings.auth.jwt_secret.get_secret_value():
-        problems.append("auth.jwt_secret: must be set to sign tokens; `openssl rand -hex 32` makes one")
     if not options.user:
         problems.append("--user: must not be empty")
     if not options.tenant or set(options.tenant) & set("{}"):
@@ -29,5 +33,9 @@ def token(settings: Settings, options: argparse.Namespace) -> str:
         problems.append("--ttl: must be at least 1 second")
     if problems:
         raise SettingsError(problems)
+    auth = settings.auth
+    if options.ttl is not None:
+        auth = auth.model_copy(update={"jwt_ttl_seconds": options.ttl})
+    secret = own_secret(auth, read_local_key(settings.data_dir))
     scopes = frozenset(" ".join(options.scope).split())
-    return mint(settings.auth, options.user, options.tenant, scopes, options.ttl)
+    return mint(auth, secret, Principal(options.tenant, options.user, scopes, tier=options.tier))

@@ -12,7 +12,7 @@ from config import AuthSettings
 from config.schema import AuthMode
 from gateway.domain import Caller
 from gateway.errors import Unauthenticated
-from gateway.identity.jwt import JwtVerifier
+from gateway.identity.issuers import Issuers
 from gateway.identity.keys import KeyStore
 from gateway.identity.principal import Principal
 from gateway.identity.tenants_watch import Tenants
@@ -37,17 +37,19 @@ class Authenticator:
     def __init__(
         self,
         settings: AuthSettings,
+        issuers: Issuers,
         keys: KeyStore,
         tenants: Tenants,
         local_keys: tuple[str, ...],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._open = settings.mode is AuthMode.OFF
-        self._jwt = JwtVerifier(settings)
+        self._issuers = issuers
         self._keys = keys
         self._tenants = tenants
-        # A caller that is remembered has the tier of the table it was found with.
+        # Who is remembered was found with the keys and the table of that moment.
         tenants.on_change(self.forget)
+        issuers.on_change(self.forget)
         self._local_keys = tuple(key.encode() for key in local_keys if key)
         self._now = now
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -61,12 +63,12 @@ class Authenticator:
         return None
 
     def forget(self) -> None:
-        """Remember nobody: what callers are entitled to may have changed."""
+        """Remember nobody: who is to be believed, or what callers are entitled to, may have changed."""
         self._known.clear()
 
     async def authenticate(self, authorization: bytes | None) -> Caller:
-        """Return the caller. Raises Unauthenticated; Forbidden for a suspended tenant; StoreDown where only Redis could
-        tell.
+        """Return the caller. Raises Unauthenticated; Forbidden for a suspended tenant; StoreDown or IssuerUnavailable
+        where only Redis or the issuer could tell.
         """
         if self._open:
             return self._tenants.table.caller(ANONYMOUS)
@@ -84,8 +86,8 @@ class Authenticator:
     async def _check(self, credential: str) -> Principal:
         if self._is_local(credential):
             return LOCAL
-        if credential.count(".") == 2 and self._jwt.enabled:
-            return self._jwt.verify(credential)
+        if credential.count(".") == 2:
+            return await self._issuers.verify(credential)
         found = await self._keys.find(credential)
         if found is None:
             raise Unauthenticated("The API key is not valid.")

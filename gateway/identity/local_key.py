@@ -36,6 +36,11 @@ def ensure_local_key(data_dir: Path) -> Path:
     return path
 
 
+def read_local_key(data_dir: Path) -> str:
+    """Return the key, which is made if it is not there. Raises LocalKeyError."""
+    return ensure_local_key(data_dir).read_text(encoding="utf-8").strip()
+
+
 def _create(path: Path) -> None:
     """Write the key beside its place and link it there: a reader sees the whole key or none, and the first one wins."""
     draft = path.with_name(f".key-{os.getpid()}-{secrets.token_hex(4)}")

@@ -39,6 +39,7 @@ COMMAND_LINE = frozenset({"cli", "stack", "commands", "flags"})
 
 CONTROL_PLANE = {
     "gateway/commands/chat_client.py": "the terminal chat is a client like any other",
+    "gateway/identity/key_source.py": "asks issuers of tokens for their keys",
     "gateway/routing/watcher.py": "asks engines for their health",
     "gateway/stack/progress.py": "asks the supervisor how far the engine's start is",
     "engine/__main__.py": "makes the client that the supervisor's probes share",

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from typing import cast
 import jwt
 import pytest
 
-from config import Settings
+from config import AuthSettings, Settings
 from gateway import __version__
 from gateway.cli import main
+from gateway.identity.issuers import Issuers
+from gateway.identity.own_tokens import own_secret
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -123,7 +126,23 @@ def test_a_token_has_the_claims_that_were_asked_for(capsys: pytest.CaptureFixtur
 def test_a_token_that_the_gateway_would_refuse_is_not_minted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "--user", "", "--tenant", "{a}", "--ttl", "0"]) == 1
     names = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
-    assert names == ["auth.jwt_secret", "--user", "--tenant", "--ttl"]
+    assert names == ["--user", "--tenant", "--ttl"]
+
+
+def test_without_a_secret_a_token_is_signed_by_what_the_local_key_gives(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["token", "--data-dir", str(tmp_path / "data"), "--tier", "gold"]) == 0
+    key = (tmp_path / "data" / "key").read_text().strip()
+    issuers = Issuers(AuthSettings(), own_secret(AuthSettings(), key))
+    principal = issuers.check(capsys.readouterr().out.strip())
+    assert (principal.tenant, principal.user, principal.tier) == ("local", "local", "gold")
+
+
+def test_an_issuer_without_its_key_file_is_found_before_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    issuer = {"name": "corp", "issuer": "i", "audiences": ["a"], "algorithms": ["RS256"], "pem_file": "none.pem"}
+    assert main(["check", "--set", f"auth.issuers={json.dumps([issuer])}"]) == 1
+    assert "auth.issuers: corp: none.pem cannot be read" in capsys.readouterr().err
 
 
 def test_a_data_folder_that_cannot_be_used_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.domain import Caller
 from gateway.errors import Unauthenticated
-from gateway.identity import AuthenticationMiddleware, Authenticator, Tenants
-from gateway.identity.keys import KeyStore
+from gateway.identity import AuthenticationMiddleware
 from gateway.store import Store
-from tests.unit.gateway.identity.tokens import auth
+from tests.unit.gateway.identity.tokens import authenticator_of
 
 LOCAL = Caller("local", "local", frozenset({"admin"}))
 PUBLIC = frozenset({"/", "/health", "/health/ready"})
@@ -43,7 +42,7 @@ async def never_send(message: Message) -> None:
 async def ask(store: Store, path: str, headers: list[tuple[bytes, bytes]], kind: str = "http", **more: Any) -> Inner:
     """Send a request through the middleware."""
     inner = Inner()
-    authenticator = Authenticator(auth(), KeyStore(store), Tenants(), ("gg_local",))
+    authenticator = authenticator_of(store, ("gg_local",))
     state = {"headers": dict(headers), **more}
     scope: Scope = {"type": kind, "path": path, "headers": headers, "state": state}
     await AuthenticationMiddleware(inner, authenticator, PUBLIC)(scope, never_receive, never_send)

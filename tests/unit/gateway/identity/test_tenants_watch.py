@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from config import SettingsError
-from gateway.identity import Authenticator, Tenants
-from gateway.identity.keys import KeyStore
+from gateway.identity import Tenants
 from gateway.store import Store
-from tests.unit.gateway.identity.tokens import auth
+from tests.unit.gateway.identity.tokens import authenticator_of
 
 GOOD = "tiers: {a: {weight: 2}}\ndefault_tier: a\n"
 OTHER = "tiers: {b: {weight: 3}}\ndefault_tier: b\n"
@@ -98,7 +97,7 @@ async def test_asked_to_it_is_read_at_once_also_where_it_looks_unchanged(file: P
 
 async def test_who_is_remembered_gets_the_new_tier(file: Path, store: Store) -> None:
     tenants = Tenants(str(file), poll_seconds=0.02)
-    known = Authenticator(auth(), KeyStore(store), tenants, ("gg_local",))
+    known = authenticator_of(store, ("gg_local",), tenants=tenants)
     header = b"Bearer gg_local"
     async with tenants.running():
         caller = await known.authenticate(header)

@@ -7,11 +7,15 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import SecretStr
 
 from config import AuthSettings
+from gateway.identity import Authenticator, Issuers, Tenants
+from gateway.identity.keys import KeyStore
+from gateway.store import Store
 
 SECRET = "s" * 32
 
@@ -19,6 +23,19 @@ SECRET = "s" * 32
 def auth(**settings: Any) -> AuthSettings:
     """Return settings that take tokens signed with SECRET."""
     return AuthSettings(**{"jwt_secret": SecretStr(SECRET), **settings})
+
+
+def authenticator_of(
+    store: Store,
+    local_keys: tuple[str, ...] = (),
+    tenants: Tenants | None = None,
+    now: Callable[[], float] = time.time,
+    **settings: Any,
+) -> Authenticator:
+    """Return an authenticator that takes tokens signed with SECRET, keys in `store` and these local keys."""
+    chosen = auth(**settings)
+    issuers = Issuers(chosen, SECRET.encode())
+    return Authenticator(chosen, issuers, KeyStore(store), tenants or Tenants(), local_keys, now)
 
 
 def claims(**changed: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Tokens: what passes, and everything that must not."""
+"""The gateway's own tokens: what passes, and everything that must not."""
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from config import AuthSettings
 from gateway.errors import Unauthenticated
-from gateway.identity.jwt import JwtVerifier, mint
+from gateway.identity.issuers import Issuers
+from gateway.identity.own_tokens import mint, own_secret
 from gateway.identity.principal import Principal
 from tests.unit.gateway.identity.tokens import SECRET, auth, claims, encoded, public_key, tampered, token
 
@@ -26,7 +28,7 @@ JSON = st.recursive(
 
 def verify(text: str, **settings: Any) -> Principal:
     """Verify under these settings."""
-    return JwtVerifier(auth(**settings)).verify(text)
+    return Issuers(auth(**settings), SECRET.encode()).check(text)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def verify(text: str, **settings: Any) -> Principal:
     ],
 )
 def test_a_good_token_says_who_calls(changed: dict[str, Any], principal: Principal) -> None:
-    assert replace(verify(token(claims(**changed))), until=float("inf")) == principal
+    assert bare(verify(token(claims(**changed)))) == principal
 
 
 @pytest.mark.parametrize(("name", "ahead"), [("exp", -5), ("nbf", 5)])
@@ -60,6 +62,11 @@ def test_a_small_difference_of_clocks_is_forgiven(name: str, ahead: int) -> None
 def test_a_token_holds_until_it_expires_and_the_leeway_is_over() -> None:
     assert verify(token(claims(exp=2_000_000_000))).until == 2_000_000_010
     assert verify(token(claims(exp=2_000_000_000)), jwt_leeway_seconds=0).until == 2_000_000_000
+
+
+def bare(principal: Principal) -> Principal:
+    """Return it without what ends it."""
+    return replace(principal, until=float("inf"), since=0.0, marks=())
 
 
 GOOD = token()
@@ -136,6 +143,21 @@ REFUSED: dict[str, str] = {
     "tenant with a hash tag": token(claims(tenant="{other}")),
     "tenant is half a character": token(claims(tenant="\ud800")),
     "tenant with a NUL": token(claims(tenant="a\0b")),
+    "claims with a name twice": token(b'{"sub":"ann","sub":"root",' + json.dumps(claims()).encode()[1:]),
+    "header with a name twice": token(header=b'{"alg":"HS256","alg":"HS256"}'),
+    "a nested name twice": token(json.dumps(claims()).encode()[:-1] + b',"a":{"b":1,"b":2}}'),
+    "a logout token": token(header={"alg": "HS256", "typ": "logout+jwt"}),
+    "typ is a number": token(header={"alg": "HS256", "typ": 5}),
+    "kid is a number": token(header={"alg": "HS256", "kid": 5}),
+    "padded": f"{GOOD}=",
+    "white space within": f"{HEAD}.{BODY} .{SIGNATURE}",
+    "a line break at its end": f"{GOOD}\n",
+    "standard base64": f"{HEAD}.{BODY}.{'+' * 43}",
+    "jti is a number": token(claims(jti=5)),
+    "via is a text": token(claims(via="key:key_1")),
+    "via is long": token(claims(via=["key:key_1"] * 9)),
+    "auth_time is a text": token(claims(auth_time="now")),
+    "a user of 300 characters": token(claims(sub="x" * 300)),
     "scope is a list": token(claims(scope=["admin"])),
     "scope is null": token(claims() | {"scope": None}),
     "tier is a number": token(claims(tier=5)),
@@ -154,9 +176,16 @@ def test_a_bad_token_is_refused(name: str) -> None:
     assert SECRET not in caught.value.message
 
 
-def test_without_a_secret_tokens_are_not_taken() -> None:
-    assert not JwtVerifier(AuthSettings()).enabled
-    assert JwtVerifier(auth()).enabled
+def test_without_a_secret_one_is_derived_from_the_local_key() -> None:
+    secret = own_secret(AuthSettings(), "gg_one")
+    assert len(secret) == 32
+    assert secret == own_secret(AuthSettings(), "gg_one")
+    assert secret != own_secret(AuthSettings(), "gg_two")
+    assert own_secret(auth(), "gg_one") == SECRET.encode()
+    minted = mint(AuthSettings(), secret, Principal("acme", "ann"))
+    assert Issuers(AuthSettings(), secret).check(minted).user == "ann"
+    with pytest.raises(Unauthenticated):
+        Issuers(AuthSettings(), own_secret(AuthSettings(), "gg_two")).check(minted)
 
 
 @given(st.text())
@@ -177,7 +206,12 @@ def test_a_token_with_one_other_character_is_refused_or_means_the_same(at: int, 
     assert at == len(GOOD) - 1 or changed == GOOD
 
 
-@given(st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "tenant", "scope", "models", "tier", "jti"]), JSON)
+@given(
+    st.sampled_from(
+        ["exp", "nbf", "iat", "iss", "aud", "sub", "tenant", "scope", "models", "tier", "jti", "via", "auth_time"]
+    ),
+    JSON,
+)
 def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: Any) -> None:
     try:
         principal = verify(token(claims() | {name: value}))
@@ -189,17 +223,32 @@ def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: Any) -> None
     f"{principal.tenant}{principal.user}".encode()
 
 
-def test_a_minted_token_is_taken() -> None:
-    minted = mint(auth(), "ann", "acme", frozenset({"b", "a"}))
-    principal = verify(minted)
-    assert replace(principal, until=float("inf")) == Principal("acme", "ann", frozenset({"a", "b"}))
+ANN = Principal("acme", "ann", frozenset({"b", "a"}), frozenset({"m"}), "gold")
+
+
+def minted(principal: Principal, **settings: Any) -> Principal:
+    """Return what a token made for `principal` says."""
+    return verify(mint(auth(**settings), SECRET.encode(), principal))
+
+
+def test_a_minted_token_says_the_same_and_never_more() -> None:
+    principal = minted(ANN)
+    assert bare(principal) == ANN
     assert 1800 <= principal.until - time.time() <= 1811
-    assert jwt.get_unverified_header(minted)["alg"] == "HS256"
+    assert jwt.get_unverified_header(mint(auth(), SECRET.encode(), ANN))["alg"] == "HS256"
 
 
-def test_a_minted_token_lives_as_long_as_asked() -> None:
-    assert 60 <= verify(mint(auth(), "ann", "acme", frozenset(), 60)).until - time.time() <= 71
+def test_a_minted_token_ends_with_what_it_was_made_from() -> None:
+    assert 60 <= minted(ANN, jwt_ttl_seconds=60).until - time.time() <= 71
+    assert minted(replace(ANN, until=time.time() + 20)).until - time.time() <= 31
+
+
+def test_a_minted_token_goes_with_what_it_was_made_from() -> None:
+    made = minted(replace(ANN, since=1234.5, marks=("key:key_1", "sub:corp:ann")))
+    assert made.since == 1234.5
+    assert {"key:key_1", "sub:corp:ann", "sub:built-in:ann"} < set(made.marks)
+    assert [mark for mark in made.marks if mark.startswith("jti:built-in:")]
 
 
 def test_two_minted_tokens_differ() -> None:
-    assert mint(auth(), "a", "b", frozenset()) != mint(auth(), "a", "b", frozenset())
+    assert mint(auth(), SECRET.encode(), ANN) != mint(auth(), SECRET.encode(), ANN)

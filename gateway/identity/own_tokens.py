@@ -1,0 +1,49 @@
+"""The gateway's own tokens: the secret that signs them, and how one is made."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from config import AuthSettings
+from gateway.identity.issuers import OWN_ALGORITHM
+from gateway.identity.principal import Principal
+
+_PURPOSE = b"gemma-gateway tokens"
+_SECRET_BYTES = 32
+
+
+def own_secret(settings: AuthSettings, local_key: str) -> bytes:
+    """Return `auth.jwt_secret`, else one derived from the local key (RFC 5869), which is 256 random bits."""
+    given = settings.jwt_secret.get_secret_value()
+    if given:
+        return given.encode()
+    return HKDF(SHA256(), _SECRET_BYTES, salt=None, info=_PURPOSE).derive(local_key.encode())
+
+
+def mint(settings: AuthSettings, secret: bytes, principal: Principal, now: float | None = None) -> str:
+    """Return a token that says what `principal` is, from now for `auth.jwt_ttl_seconds` or until its own end."""
+    now = time.time() if now is None else now
+    claims: dict[str, Any] = {
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "sub": principal.user,
+        "tenant": principal.tenant,
+        "scope": " ".join(sorted(principal.scopes)),
+        "iat": int(now),
+        "auth_time": principal.since or now,
+        "exp": int(min(now + settings.jwt_ttl_seconds, principal.until)),
+        "jti": uuid.uuid4().hex,
+    }
+    if principal.models is not None:
+        claims["models"] = sorted(principal.models)
+    if principal.tier is not None:
+        claims["tier"] = principal.tier
+    if principal.marks:
+        claims["via"] = list(principal.marks)
+    return jwt.encode(claims, secret, algorithm=OWN_ALGORITHM)
