@@ -26,6 +26,7 @@ from gateway.api.session_messages import SessionMessagesEndpoint
 from gateway.domain import Endpoint
 from gateway.identity import AuthenticationMiddleware
 from gateway.lifespan import Rooms, build_rooms, opened
+from gateway.telemetry.logging import RequestLog
 
 _EXPOSED_HEADERS = (
     *("x-request-id", "x-session-id", "x-gateway-replica", "retry-after", "retry-after-ms", "x-should-retry"),
@@ -73,7 +74,8 @@ def create_app(settings: Settings) -> FastAPI:
 def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]:
     """Return the layers, outermost first."""
     server = rooms.settings.server
-    layers = [Middleware(RequestContextMiddleware, metrics=rooms.metrics)]
+    log = RequestLog(rooms.settings.telemetry)
+    layers = [Middleware(RequestContextMiddleware, metrics=rooms.metrics, log=log)]
     if server.cors_origins:
         layers.append(
             Middleware(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.domain import Asked, Caller, Clock, Headers, Outcome, Replica, RequestId, Usage
 from gateway.errors import EngineFailure, EngineTimedOut, GatewayError
-from gateway.telemetry.logging import Logger
+from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
 
 _STATUS_CLIENT_GONE = 499
@@ -26,7 +26,7 @@ class Settlement:
     path: str
     started: float
     metrics: Metrics
-    logger: Logger
+    log: RequestLog
     clock: Clock
     route: str = "other"
     client_request_id: str | None = None
@@ -115,31 +115,30 @@ class Settlement:
         self._log(tenant, duration_seconds)
 
     def _log(self, tenant: str, duration_seconds: float) -> None:
-        quiet = self.path.startswith(("/health", "/metrics")) and self.outcome is Outcome.OK
-        write = self.logger.debug if quiet else self.logger.info
         usage = self.usage
-        write(
-            "request",
-            request_id=self.request_id,
-            client_request_id=self.client_request_id,
-            method=self.method,
-            path=self.path,
-            tenant=tenant,
-            user=self.caller.user if self.caller else None,
-            model=self.model,
-            replica=self.replica,
-            session_id=self.session_id,
-            stream=self.stream,
-            status=self.status,
-            outcome=self.outcome.value,
-            error=self.error_code,
-            attempts=self.attempts,
-            time_to_first_token_seconds=_rounded(self.first_token_seconds),
-            duration_seconds=_rounded(duration_seconds),
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
-            cached_tokens=usage.cached_tokens if usage else None,
-        )
+        fields = {
+            "request_id": self.request_id,
+            "client_request_id": self.client_request_id,
+            "method": self.method,
+            "path": self.path,
+            "tenant": tenant,
+            "user": self.caller.user if self.caller else None,
+            "model": self.model,
+            "replica": self.replica,
+            "session_id": self.session_id,
+            "stream": self.stream,
+            "status": self.status,
+            "outcome": self.outcome.value,
+            "error": self.error_code,
+            "attempts": self.attempts,
+            "time_to_first_token_seconds": _rounded(self.first_token_seconds),
+            "duration_seconds": _rounded(duration_seconds),
+            "prompt_tokens": usage.prompt_tokens if usage else None,
+            "completion_tokens": usage.completion_tokens if usage else None,
+            "cached_tokens": usage.cached_tokens if usage else None,
+        }
+        quiet = self.path.startswith(("/health", "/metrics")) and self.outcome is Outcome.OK
+        self.log.write(fields, quiet=quiet)
 
 
 def _rounded(seconds: float | None) -> float | None:

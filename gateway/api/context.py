@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain import HeaderMap, Headers, Outcome, RequestId
 from gateway.settlement import Settlement
-from gateway.telemetry.logging import get_logger
+from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
 
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -24,10 +24,10 @@ def new_request_id() -> RequestId:
 class RequestContextMiddleware:
     """Opens the request's Settlement in `scope["state"]["settlement"]` and closes it when the response has ended."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: RequestLog) -> None:
         self._app = app
         self._metrics = metrics
-        self._logger = get_logger()
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,7 +67,7 @@ class RequestContextMiddleware:
             path=scope["path"],
             started=time.perf_counter(),
             metrics=self._metrics,
-            logger=self._logger,
+            log=self._log,
             clock=time.perf_counter,
             client_request_id=_client_request_id(headers),
         )

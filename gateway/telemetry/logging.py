@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import Any
+import time
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
 
 from config import TelemetrySettings
+from config.schema import LogLevel
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -49,6 +51,34 @@ def get_logger() -> Logger:
     """Return the logger; configuration may come later."""
     logger: Logger = structlog.get_logger()
     return logger
+
+
+class RequestLog:
+    """Writes the one line of each request as the logger would, at half its price: no chain of processors."""
+
+    def __init__(self, settings: TelemetrySettings, out: BinaryIO | None = None) -> None:
+        self._writes_debug = settings.log_level is LogLevel.DEBUG
+        self._writes_info = self._writes_debug or settings.log_level is LogLevel.INFO
+        self._out = out
+        self._second = 0
+        self._second_text = ""
+
+    def write(self, fields: dict[str, Any], *, quiet: bool) -> None:
+        """Write `fields` at level info, or at debug where `quiet`."""
+        if self._writes_debug if quiet else self._writes_info:
+            level = "debug" if quiet else "info"
+            line = {"event": "request", "level": level, "timestamp": self._timestamp(time.time()), **fields}
+            out = self._out or sys.stdout.buffer
+            out.write(_dump(line) + b"\n")
+            out.flush()
+
+    def _timestamp(self, now: float) -> str:
+        """Return the time in UTC as ISO 8601 has it; what the times of a second share is made once a second."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{int((now - second) * 1_000_000):06d}Z"
 
 
 def _dump(event: Any, **_: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import subprocess
@@ -10,7 +11,6 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.routing import Mount, Route
 
-from config import RedisSettings, Settings
+from config import RedisSettings, Settings, TelemetrySettings
 from config.describe import settings_tables
 from config.load import setting_paths
 from gateway import __version__, errors
@@ -27,6 +27,7 @@ from gateway.domain import Endpoint, RequestId
 from gateway.prompt.describe import parameter_tables
 from gateway.prompt.policy import TABLES
 from gateway.settlement import Settlement
+from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -127,26 +128,12 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
     assert sorted(found) == sorted(expected)
 
 
-class Capture:
-    """A logger that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.fields: list[str] = []
-
-    def info(self, event: str, **fields: Any) -> None:
-        """Keep the names."""
-        assert event == "request"
-        self.fields = list(fields)
-
-
 def test_the_table_of_the_log_line_is_that_of_the_code() -> None:
-    logger = Capture()
-    settlement = Settlement(
-        RequestId("req_1"), "POST", "/v1/models", 0.0, Metrics(), logger, time.perf_counter  # type: ignore[arg-type]
-    )  # fmt: skip
-    settlement.close()
+    out = io.BytesIO()
+    log = RequestLog(TelemetrySettings(), out)
+    Settlement(RequestId("req_1"), "POST", "/v1/models", 0.0, Metrics(), log, time.perf_counter).close()
     named = [name for cells in rows(section(README, "The log")) for name in code_words(cells[0])]
-    assert named == ["event", "level", "timestamp", *logger.fields]
+    assert named == list(json.loads(out.getvalue()))
 
 
 def all_errors(kind: type[errors.GatewayError] = errors.GatewayError) -> Iterator[type[errors.GatewayError]]:

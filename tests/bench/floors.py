@@ -24,7 +24,7 @@ from gateway.identity import AuthenticationMiddleware
 from gateway.lifespan import build_rooms
 from gateway.routing.fleet import replica_of
 from gateway.server import _listen, _spare_the_collector, _uvicorn_config
-from gateway.telemetry.logging import configure_logging
+from gateway.telemetry.logging import RequestLog, configure_logging
 from gateway.upstream.client import EngineConnections
 
 _ENGINE_HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
@@ -84,7 +84,7 @@ def with_context(settings: Settings) -> ASGIApp:
     authenticated = AuthenticationMiddleware(
         Relay(settings), authenticator=rooms.authenticator, public_paths=frozenset({"/health"})
     )
-    return RequestContextMiddleware(authenticated, metrics=rooms.metrics)
+    return RequestContextMiddleware(authenticated, metrics=rooms.metrics, log=RequestLog(settings.telemetry))
 
 
 def probed(settings: Settings) -> ASGIApp:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import structlog
 
+from config import TelemetrySettings
+from config.schema import LogLevel
 from gateway.domain import Asked, Caller, Endpoint, Outcome, Replica, RequestId, Usage
 from gateway.errors import (
     EngineBroke,
@@ -24,6 +28,7 @@ from gateway.errors import (
     Unauthenticated,
 )
 from gateway.settlement import Settlement
+from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
 
 CHAT = "/v1/chat/completions"
@@ -43,17 +48,17 @@ class Clock:
 class Account:
     """A settlement with everything that it reports to."""
 
-    def __init__(self, path: str = CHAT) -> None:
+    def __init__(self, path: str = CHAT, level: LogLevel = LogLevel.DEBUG) -> None:
         self.clock = Clock()
         self.metrics = Metrics()
-        self.written = structlog.testing.LogCapture()
+        self.written = io.BytesIO()
         self.settlement = Settlement(
             request_id=RequestId("req_1"),
             method="POST",
             path=path,
             started=100.0,
             metrics=self.metrics,
-            logger=structlog.wrap_logger(None, processors=[self.written]),
+            log=RequestLog(TelemetrySettings(log_level=level), self.written),
             clock=self.clock,
             route=path,
         )
@@ -61,8 +66,10 @@ class Account:
     @property
     def line(self) -> dict[str, Any]:
         """The one line that was written."""
-        (line,) = self.written.entries
-        return dict(line)
+        (line,) = self.written.getvalue().splitlines()
+        fields: dict[str, Any] = json.loads(line)
+        assert datetime.fromisoformat(fields.pop("timestamp")).utcoffset() == timedelta(0)
+        return fields
 
     def value(self, name: str, **labels: str) -> float:
         """Return a sample, 0 where there is none."""
@@ -91,7 +98,7 @@ def test_an_answered_request_is_counted_and_logged_with_all_that_was_learned() -
     account.settlement.close()
     assert account.line == {
         "event": "request",
-        "log_level": "info",
+        "level": "info",
         "request_id": "req_1",
         "client_request_id": None,
         "method": "POST",
@@ -128,7 +135,7 @@ def test_it_closes_once() -> None:
         account.settlement.close()
     assert account.counted() == 1
     assert account.value("gateway_tokens_total", tenant="acme", model="m", kind="prompt") == 1
-    assert len(account.written.entries) == 1
+    assert account.line["status"] == 0
 
 
 def test_what_comes_after_closing_is_not_reported() -> None:
@@ -261,7 +268,7 @@ def test_what_probes_ask_is_quiet_while_all_is_well(path: str, outcome: Outcome,
     account = Account(path)
     account.settlement.outcome = outcome
     account.settlement.close()
-    assert account.line["log_level"] == level
+    assert account.line["level"] == level
 
 
 def test_the_line_holds_nothing_of_what_was_said_or_of_a_credential() -> None:
@@ -277,3 +284,18 @@ def test_time_passes_by_the_clock_that_was_given() -> None:
     account = Account()
     account.clock.now = 107.0
     assert account.settlement.elapsed_seconds == 7.0
+
+
+@pytest.mark.parametrize(
+    ("level", "path", "lines"),
+    [
+        (LogLevel.DEBUG, "/health", 1),
+        (LogLevel.INFO, "/health", 0),
+        (LogLevel.INFO, CHAT, 1),
+        (LogLevel.WARNING, CHAT, 0),
+    ],
+)
+def test_a_line_is_written_where_the_level_asks_for_it(level: LogLevel, path: str, lines: int) -> None:
+    account = Account(path, level)
+    account.settlement.close()
+    assert account.written.getvalue().count(b"\n") == lines
