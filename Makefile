@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check format docs bench bench-peers clean help
+.PHONY: run test test-slow check format docs bench bench-peers helm-check clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
@@ -46,8 +46,12 @@ bench-peers: ## Measure vllm-router, smg and LiteLLM beside ours; installs them 
 	@bash tools/install.sh dev
 	@$(BIN)/python -m tests.bench.peers $(ARGS)
 
+helm-check: ## Check the Helm chart; installs helm and the validators into .helm-check/
+	@bash tools/install.sh dev
+	$(BIN)/python tools/helm_check.py $(ARGS)
+
 clean: ## Remove the virtual environment and everything that tools left behind
-	rm -rf $(VENV) .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench .helm-check build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets

@@ -1,4 +1,4 @@
-"""Rewrite the README's generated tables: `python tools/tables.py`, or `make docs`. A test holds them to be current."""
+"""Rewrite what is generated in documents and chart: `python tools/tables.py`, or `make docs`. Tests hold it current."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GENERATORS = {"settings": "config.describe", "parameters": "gateway.prompt.desc
 
 
 def main() -> None:
-    """Put each generator's output between its markers."""
+    """Put each generator's output between its markers, and renew the chart's part."""
     text = _README.read_text(encoding="utf-8")
     for name, module in _GENERATORS.items():
         table = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=True).stdout  # noqa: S603
@@ -21,6 +21,7 @@ def main() -> None:
         if count != 1:
             raise SystemExit(f"README.md has no place for the table of {name}")
     _README.write_text(text, encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "tools.chart"], check=True)
 
 
 if __name__ == "__main__":

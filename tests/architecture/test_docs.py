@@ -34,7 +34,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 ADRS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", ROOT / "docs/adr/README.md", *ADRS]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/adr/README.md", "helm/README.md")),
+    *ADRS,
+]
 
 SOURCES = (".ci", "config", "docs", "engine", "gateway", "helm", "tests", "tools")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

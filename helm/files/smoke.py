@@ -1,0 +1,37 @@
+"""What `helm test` runs: one completion, one stream to its end marker, and a name in the metrics."""
+
+import json
+import os
+import sys
+import urllib.request
+
+BASE_URL, MODEL = os.environ["BASE_URL"], os.environ["MODEL"]
+HEADERS = {"Authorization": f"Bearer {os.environ['API_KEY']}", "Content-Type": "application/json"}
+BODY = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "Say hello."}]}
+
+
+def ask(path, body=None):
+    """Return the text of an answer; any status of 400 and above raises."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{BASE_URL}{path}", data, HEADERS)  # noqa: S310 - the address is the chart's
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+        return answer.read().decode()
+
+
+def main():
+    """Ask, and say what was not as it should be."""
+    names = [card["id"] for card in json.loads(ask("/v1/models"))["data"]]
+    if MODEL not in names:
+        sys.exit(f"/v1/models has {names}, not {MODEL}")
+    whole = json.loads(ask("/v1/chat/completions", BODY))
+    if whole["usage"]["completion_tokens"] < 1:
+        sys.exit(f"no tokens in {whole}")
+    events = ask("/v1/chat/completions", {**BODY, "stream": True}).strip().split("\n\n")
+    if len(events) < 2 or events[-1] != "data: [DONE]":
+        sys.exit(f"the stream did not end with its end marker but with {events[-1:]}")
+    if "gateway_requests_total" not in ask("/metrics"):
+        sys.exit("/metrics does not count requests")
+    print("one completion, one stream, metrics: as they should be")
+
+
+main()

@@ -1,0 +1,93 @@
+{{/* What every pod of this chart has. */}}
+{{- define "gemma.pod" -}}
+serviceAccountName: {{ include "gemma.serviceAccount" .root }}
+automountServiceAccountToken: false
+# A Service called `vllm` or `gemma-…` would else become variables that vLLM and our settings read as theirs.
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .pod.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .pod.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .pod.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .pod.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "gemma.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+privileged: false
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* A sleep before SIGTERM, while Services and load balancers learn that this pod is going. */}}
+{{- define "gemma.preStop" -}}
+{{- if gt (int .seconds) 0 }}
+lifecycle:
+  preStop:
+    {{- if semverCompare ">=1.30.0-0" .root.Capabilities.KubeVersion.Version }}
+    sleep:
+      seconds: {{ .seconds }}
+    {{- else }}
+    exec:
+      command: [sleep, {{ .seconds | quote }}]
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The sum that Kubernetes has to wait before it kills: the sleep, the drain and a margin for the last writes. */}}
+{{- define "gemma.gatewayGrace" -}}
+{{- $needed := add .Values.gateway.preStopSeconds .Values.gateway.drainSeconds 10 -}}
+{{- default $needed (int .Values.gateway.terminationGracePeriodSeconds) -}}
+{{- end -}}
+
+{{- define "gemma.engineGrace" -}}
+{{- $needed := add .Values.engine.preStopSeconds .Values.engine.shutdownTimeoutSeconds 15 -}}
+{{- default $needed (int .Values.engine.terminationGracePeriodSeconds) -}}
+{{- end -}}
+
+{{- define "gemma.gatewayLeast" -}}
+{{- ternary .Values.gateway.autoscaling.minReplicas .Values.gateway.replicas .Values.gateway.autoscaling.enabled -}}
+{{- end -}}
+
+{{- define "gemma.engineLeast" -}}
+{{- ternary .Values.engine.autoscaling.minReplicas .Values.engine.replicas .Values.engine.autoscaling.enabled -}}
+{{- end -}}
+
+{{- define "gemma.redisEnvironment" -}}
+{{- if .Values.redis.enabled }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "gemma.secret" . }}
+      key: redis-password
+- name: GEMMA_REDIS__URL
+  value: redis://:$(REDIS_PASSWORD)@{{ include "gemma.fullname" . }}-redis:6379/0
+{{- else }}
+- name: GEMMA_REDIS__URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.externalRedis.existingSecret }}
+      key: {{ .Values.externalRedis.secretKey }}
+{{- end }}
+{{- end -}}
+
+{{- define "gemma.monitored" -}}
+{{- $there := .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}
+{{- if or (eq .Values.monitoring.mode "always") (and (eq .Values.monitoring.mode "auto") $there) -}}yes{{- end -}}
+{{- end -}}

@@ -1,0 +1,50 @@
+{{/* The settings that this chart decides, over those of the user. The engine gets its own group only, so that a change
+     of a limit does not load the model anew. */}}
+{{- define "gemma.servedModel" -}}
+{{- $given := default dict .Values.settings.engine -}}
+{{- default (ternary "gemma-3n-demo" "gemma-3n" (eq .Values.profile "demo")) $given.served_model_name -}}
+{{- end -}}
+
+{{- define "gemma.engineGroup" -}}
+{{- $given := deepCopy (default dict .Values.settings.engine) -}}
+{{- $extra := default list $given.extra_args -}}
+{{- $count := int .Values.engine.gpu.count -}}
+{{- if and (eq .Values.profile "gpu") (gt $count 1) (not (contains "tensor-parallel-size" (join " " $extra))) -}}
+{{- $extra = concat $extra (list (printf "--tensor-parallel-size=%d" $count)) -}}
+{{- end -}}
+{{- if $extra -}}
+{{- $_ := set $given "extra_args" $extra -}}
+{{- end -}}
+{{- $own := dict "profile" .Values.profile
+    "startup_timeout_seconds" .Values.engine.startupTimeoutSeconds
+    "shutdown_timeout_seconds" .Values.engine.shutdownTimeoutSeconds -}}
+{{- toYaml (merge $own $given) -}}
+{{- end -}}
+
+{{- define "gemma.engineSettings" -}}
+{{- $group := include "gemma.engineGroup" . | fromYaml -}}
+{{- $_ := set $group "host" "0.0.0.0" -}}
+{{- $_ := set $group "port" 8100 -}}
+{{- toYaml (dict "engine" $group "data_dir" "/data") -}}
+{{- end -}}
+
+{{- define "gemma.engineUrls" -}}
+{{- $urls := .Values.engine.externalUrls -}}
+{{- if .Values.engine.enabled -}}
+{{- $urls = list -}}
+{{- $name := printf "%s-engine" (include "gemma.fullname" .) -}}
+{{- $count := ternary .Values.engine.autoscaling.maxReplicas .Values.engine.replicas .Values.engine.autoscaling.enabled -}}
+{{- range $index := until (int $count) -}}
+{{- $urls = append $urls (printf "http://%s-%d.%s.%s.svc:8100" $name $index $name $.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (dict "urls" $urls) -}}
+{{- end -}}
+
+{{- define "gemma.gatewaySettings" -}}
+{{- $given := deepCopy .Values.settings -}}
+{{- $server := merge (dict "host" "0.0.0.0" "port" 8000 "drain_seconds" .Values.gateway.drainSeconds) (default dict $given.server) -}}
+{{- $routing := merge (dict "engines" (include "gemma.engineUrls" . | fromYaml).urls) (default dict $given.routing) -}}
+{{- $engine := include "gemma.engineGroup" . | fromYaml -}}
+{{- toYaml (merge (dict "server" $server "routing" $routing "engine" $engine "data_dir" "/data") $given) -}}
+{{- end -}}

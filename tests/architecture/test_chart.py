@@ -1,0 +1,31 @@
+"""What the chart takes from the project is as the project says it now. `make helm-check` tests the rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from gateway import __version__
+from tools.chart import readme_text, schema_text
+
+CHART = Path(__file__).parents[2] / "helm"
+RENEW = "run: python tools/tables.py"
+
+
+def test_the_schema_of_settings_is_current() -> None:
+    assert (CHART / "values.schema.json").read_text(encoding="utf-8") == schema_text(), RENEW
+
+
+def test_the_table_of_values_is_current_and_whole() -> None:
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    assert text == readme_text(), RENEW
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    tops = {name.partition(".")[0] for name in re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)}
+    assert tops == set(values)
+
+
+def test_the_chart_has_the_projects_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["version"] == chart["appVersion"] == __version__

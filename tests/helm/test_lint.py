@@ -1,0 +1,61 @@
+"""Helm 4 and Helm 3 take the chart, and both refuse what cannot work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helm.chart import CHART, HELMS, VALUES, helm, refusal, render
+
+REFUSED = {
+    "replicaz=3": "'replicaz' not allowed",
+    "profile=big": "at '/profile'",
+    "gateway.replicas=many": "got string, want integer",
+    "settings.nothing.at_all=1": "'nothing' not allowed",
+    "settings.limits.requests_per_minut=1": "'requests_per_minut' not allowed",
+    "settings.limits.requests_per_minute=-1": "at '/settings/limits/requests_per_minute'",
+    "settings.auth.api_key=gg_secret": "'api_key' not allowed",
+    "settings.redis.url=redis://elsewhere": "'url' not allowed",
+    "settings.server.port=9000": "'port' not allowed",
+    "gateway.image.digest=sha256:short": "at '/gateway/image/digest'",
+    "gateway.image.tag=latest": "`latest` is another image tomorrow",
+    "redis.enabled=false": "externalRedis.existingSecret",
+    "engine.enabled=false": "engine.externalUrls",
+    "gateway.terminationGracePeriodSeconds=30": "gateway.terminationGracePeriodSeconds: must be above",
+    "engine.terminationGracePeriodSeconds=30": "engine.terminationGracePeriodSeconds: must be above",
+    "gateway.podDisruptionBudget.minAvailable=2": "no node could ever be drained",
+    "engine.replicas=2,engine.modelCache.existingClaim=weights": "one claim for several engines",
+    "engine.modelCache.accessMode=ReadOnlyMany": "engine.offline: must be true",
+    "settings.engine.extra_args={--tensor-parallel-size=4}": "needs as many GPUs",
+    "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=20": "must not be above maxReplicas",
+    "engine.autoscaling.enabled=true,engine.autoscaling.minReplicas=0": "at '/engine/autoscaling/minReplicas'",
+    "engine.gpu.count=0": "at '/engine/gpu/count'",
+    "ingress.enabled=true": "ingress.hosts",
+    "httpRoute.enabled=true": "httpRoute.parentRefs",
+}
+
+
+@pytest.mark.parametrize("version", HELMS)
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_the_chart_is_clean(values: Path, version: str) -> None:
+    done = helm("lint", "--strict", CHART, "--values", values, version=version)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_both_versions_render_the_same(values: Path) -> None:
+    four, three = (
+        {(each["kind"], each["metadata"]["name"]): each for each in render(values, version=version).objects}
+        for version in HELMS
+    )
+    for each in (*four.values(), *three.values()):
+        if each["kind"] == "Secret":
+            assert all(each.pop("data").values())  # Random, each time.
+    assert four == three
+
+
+@pytest.mark.parametrize("version", HELMS)
+@pytest.mark.parametrize(("assignment", "words"), REFUSED.items(), ids=REFUSED)
+def test_what_cannot_work_is_refused_in_words(assignment: str, words: str, version: str) -> None:
+    assert words in refusal(assignment, version=version)
