@@ -20,8 +20,10 @@ GatewayError                    500  server_error
 ├── InternalFault               500  server_error, code internal_error
 └── EngineFailure               502  server_error, code engine_error
     ├── EngineUnreachable       503  … no byte of an answer came; another replica may be asked
+    │   └── EngineDied          503  … with the request sent; it may be the request's doing
     ├── EngineRefused           503  … the engine said that it is full or going down; likewise
     ├── EngineBroke             502  … the answer was cut or was not HTTP
+    ├── EngineErred             502  … the engine answered 5xx; it may be the request's doing
     └── EngineTimedOut          504  … code engine_timeout
 
 Rooms raise these; `gateway/api/` turns them into responses. Envelope and status codes:
@@ -239,6 +241,8 @@ class EngineFailure(GatewayError):
     code = "engine_error"
     retryable = True
     again: ClassVar[bool] = False
+    suspect: ClassVar[bool] = False
+    """Whether the request itself may have done it: such a one is not tried at a third engine."""
 
 
 class EngineUnreachable(EngineFailure):
@@ -248,6 +252,12 @@ class EngineUnreachable(EngineFailure):
     type = "service_unavailable_error"
     code = "server_is_overloaded"
     again = True
+
+
+class EngineDied(EngineUnreachable):
+    """The engine had the request and closed the connection without a byte of an answer."""
+
+    suspect = True
 
 
 class EngineRefused(EngineFailure):
@@ -263,6 +273,13 @@ class EngineBroke(EngineFailure):
     """The answer ended too early or was not what HTTP allows."""
 
     again = True
+
+
+class EngineErred(EngineFailure):
+    """The engine says that it failed."""
+
+    again = True
+    suspect = True
 
 
 class EngineTimedOut(EngineFailure):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.domain import EngineRequest, Replica, UpstreamStream
-from gateway.errors import EngineUnreachable
+from gateway.errors import EngineDied, EngineUnreachable
 from gateway.upstream.connection import EngineConnection
 from gateway.upstream.exchange import Deadlines, Exchange
 from gateway.upstream.pool import Pool
@@ -53,7 +53,14 @@ class EngineConnections:
                 # A kept connection closed without a byte of an answer was most likely closed before it had the
                 # request: the engine's keep-alive ran out, or it was restarted. A fresh one decides.
                 pass
-        return await self._ask(await self._connect(replica), head, request.body)
+        try:
+            fresh = await self._connect(replica)
+        except EngineUnreachable as failure:
+            if kept is None:
+                raise
+            # It was there when the request was sent, and is not any more.
+            raise EngineDied(failure.message) from failure
+        return await self._ask(fresh, head, request.body)
 
     async def _ask(self, connection: EngineConnection, head: bytes, body: bytes) -> Exchange:
         exchange = Exchange(connection, self._deadlines, self._pool.put)

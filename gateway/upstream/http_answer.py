@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httptools
 
-from gateway.errors import EngineBroke, EngineUnreachable
+from gateway.errors import EngineBroke, EngineDied
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 100
@@ -60,14 +60,14 @@ class HttpAnswer:
     def end(self, cause: Exception | None) -> None:
         """Take the end of the connection, which is the end of an answer without a length.
 
-        Raises EngineUnreachable if not a byte came, EngineBroke if the answer is cut.
+        Raises EngineDied if not a byte came, EngineBroke if the answer is cut.
         """
         if self.complete:
             self.keep_alive = False
         elif self._until_eof and cause is None:
             self.complete = True
         elif not self.status and not self._bare_bytes:
-            raise EngineUnreachable("The engine closed the connection without an answer.") from cause
+            raise EngineDied("The engine closed the connection without an answer.") from cause
         else:
             raise EngineBroke("The engine's answer was cut off.") from cause
 

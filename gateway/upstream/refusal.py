@@ -8,6 +8,7 @@ import orjson
 
 from gateway.errors import (
     ContextTooLong,
+    EngineErred,
     EngineFailure,
     EngineRefused,
     GatewayError,
@@ -30,7 +31,8 @@ def refusal(status: int, body: bytes) -> GatewayError:
         return InvalidRequest(message or "The engine refused the request.", param=param, code="invalid_value")
     if status in (429, 503):
         return EngineRefused("The engine is full or not ready. Please try again.", retry_after_ms=_DEFAULT_RETRY_MS)
-    return EngineFailure("The engine failed to answer.", retry_after_ms=_DEFAULT_RETRY_MS)
+    kind = EngineErred if status >= 500 else EngineFailure
+    return kind("The engine failed to answer.", retry_after_ms=_DEFAULT_RETRY_MS)
 
 
 def refusal_in_stream(payload: bytes) -> GatewayError:

@@ -12,6 +12,8 @@ from gateway.errors import (
     BodyTooLarge,
     ContextTooLong,
     EngineBroke,
+    EngineDied,
+    EngineErred,
     EngineFailure,
     EngineRefused,
     EngineTimedOut,
@@ -56,6 +58,8 @@ TABLE: list[tuple[type[GatewayError], int, str, str | None, bool]] = [
     (InternalFault, 500, "server_error", "internal_error", True),
     (EngineFailure, 502, "server_error", "engine_error", True),
     (EngineUnreachable, 503, "service_unavailable_error", "server_is_overloaded", True),
+    (EngineDied, 503, "service_unavailable_error", "server_is_overloaded", True),
+    (EngineErred, 502, "server_error", "engine_error", True),
     (EngineRefused, 503, "service_unavailable_error", "server_is_overloaded", True),
     (EngineBroke, 502, "server_error", "engine_error", True),
     (EngineTimedOut, 504, "server_error", "engine_timeout", True),
@@ -97,9 +101,11 @@ def test_the_tree_in_the_docstring_has_every_class_under_its_parent_with_its_sta
     assert set(drawn) == {each.__name__ for each in family(GatewayError)}
 
 
-def test_only_what_an_engine_did_before_a_byte_may_be_asked_of_another() -> None:
+def test_only_what_another_engine_can_make_good_may_be_asked_of_it() -> None:
     again = {kind for kind in family(EngineFailure) if issubclass(kind, EngineFailure) and kind.again}
-    assert again == {EngineUnreachable, EngineRefused, EngineBroke}
+    assert again == {EngineUnreachable, EngineDied, EngineRefused, EngineBroke, EngineErred}
+    suspect = {kind for kind in family(EngineFailure) if issubclass(kind, EngineFailure) and kind.suspect}
+    assert suspect == {EngineDied, EngineErred}
 
 
 def test_a_request_may_bring_its_own_code() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.domain import Endpoint, EngineRequest, Prompt, Replica, RequestId, UpstreamStream, Usage
 from gateway.errors import (
     EngineBroke,
+    EngineErred,
     EngineFailure,
     EngineRefused,
     EngineTimedOut,
@@ -269,10 +270,10 @@ async def test_reading_after_the_end_stays_at_the_end() -> None:
         ([ROLE + ABORT + DONE], EngineRefused, True),
         ([b"data: garbage\n\n"], EngineBroke, True),
         ([b"data: {}\n\n"], EngineBroke, True),
-        ([ERROR], EngineFailure, False),
-        ([ROLE, ERROR], EngineFailure, False),
-        ([ROLE + ERROR + DONE], EngineFailure, False),
-        ([ROLE + delta(content="Hi") + ERROR], EngineFailure, False),
+        ([ERROR], EngineErred, True),
+        ([ROLE, ERROR], EngineErred, True),
+        ([ROLE + ERROR + DONE], EngineErred, True),
+        ([ROLE + delta(content="Hi") + ERROR], EngineErred, True),
         ([ROLE + delta(content="Hi") + ABORT], EngineBroke, True),
     ],
 )
@@ -323,7 +324,7 @@ async def test_a_failure_to_open_passes_through() -> None:
         ([delta(content="lo")[:-3]], EngineBroke),
         ([EngineBroke("cut")], EngineBroke),
         ([EngineTimedOut("slow")], EngineTimedOut),
-        ([ERROR + DONE], EngineFailure),
+        ([ERROR + DONE], EngineErred),
         ([b"data: garbage\n\n" + DONE], EngineBroke),
         ([ABORT + DONE], EngineBroke),
         ([ABORT, DONE], EngineBroke),

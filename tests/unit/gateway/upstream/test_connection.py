@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import EngineBroke, EngineFailure, EngineUnreachable
+from gateway.errors import EngineBroke, EngineDied, EngineFailure
 from gateway.upstream.http_answer import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.unit.gateway.upstream.wire import Wire
 
@@ -121,7 +121,7 @@ def test_any_truncation_is_a_failure(sent: Sent, kept: int, places: list[int], t
     cuttable = sent.whole if reset or not sent.until_eof else sent.head
     pieces = cut(cuttable[: kept % len(cuttable)], places)
     result = deliver(pieces, turns=turns, cause=ConnectionResetError() if reset else None)
-    assert type(result) is (EngineBroke if pieces else EngineUnreachable)
+    assert type(result) is (EngineBroke if pieces else EngineDied)
 
 
 @MANY

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import (
     ContextTooLong,
+    EngineErred,
     EngineFailure,
     EngineRefused,
     GatewayError,
@@ -68,11 +69,11 @@ def test_an_error_recorded_in_a_stream_becomes_ours() -> None:
         (413, EngineFailure, False),
         (422, InvalidRequest, None),
         (429, EngineRefused, True),
-        (500, EngineFailure, False),
-        (501, EngineFailure, False),
-        (502, EngineFailure, False),
+        (500, EngineErred, True),
+        (501, EngineErred, True),
+        (502, EngineErred, True),
         (503, EngineRefused, True),
-        (504, EngineFailure, False),
+        (504, EngineErred, True),
         (301, EngineFailure, False),
         (204, EngineFailure, False),
     ],
