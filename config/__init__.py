@@ -1,13 +1,13 @@
 """The one settings schema that the gateway and the engine stand on, and the YAML files that ship with it."""
 
 from config.load import SettingsError, load_settings
+from config.routing import RoutingSettings
 from config.schema import (
     AuthSettings,
     EngineSettings,
     LimitsSettings,
     PromptSettings,
     RedisSettings,
-    RoutingSettings,
     ServerSettings,
     SessionsSettings,
     Settings,

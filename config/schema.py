@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 
 from config.fields import Group, Names, Port, Seconds, Words, parse_list
 from config.issuers import IssuerSettings
+from config.routing import RoutingSettings
 
 
 def _off_where_yaml_says_false(value: Any) -> Any:
@@ -65,6 +66,9 @@ class EngineSettings(Group):
     max_queued_requests: int = Field(
         0, ge=0, description="vLLM refuses above this many waiting + running requests; 0: twice max_num_seqs."
     )
+    max_queued_tokens: int = Field(
+        0, ge=0, description="vLLM refuses above this many prompt tokens without a first token; 0: 4 × max_model_len."
+    )
     gpu_memory_utilization: float = Field(0.92, gt=0, le=1, description="Share of the GPU's memory vLLM may take.")
     cpu_kv_cache_gib: int = Field(1, ge=1, description="Memory for the KV cache on a CPU.")
     max_images: int = Field(1, ge=0, description="Images in one conversation; 0 (as in the demo profile): none taken.")
@@ -79,6 +83,16 @@ class EngineSettings(Group):
     restart_max_seconds: Seconds = Field(60.0, description="Longest wait before a restart.")
     restart_budget: int = Field(5, ge=0, description="Restarts allowed within restart_window_seconds; then exit 1.")
     restart_window_seconds: Seconds = Field(900.0, description="The window that restart_budget counts in.")
+
+    @property
+    def queued_requests_bound(self) -> int:
+        """Waiting and running requests that vLLM takes; the gateway's own limit is the same unless it is set."""
+        return self.max_queued_requests or 2 * self.max_num_seqs
+
+    @property
+    def queued_tokens_bound(self) -> int:
+        """Prompt tokens without a first token that vLLM takes."""
+        return self.max_queued_tokens or 4 * self.max_model_len_tokens
 
 
 class RedisSettings(Group):
@@ -157,18 +171,6 @@ class SessionsSettings(Group):
     max_per_user: int = Field(1000, ge=1, description="Sessions one user may have; more is 400.")
     busy_wait_seconds: float = Field(2.0, ge=0, description="How long a second message waits for the first to end.")
     lease_seconds: Seconds = Field(30.0, description="A dead gateway's session is free again after this long.")
-
-
-class RoutingSettings(Group):
-    """Which engines there are and how they are reached."""
-
-    engines: Words = Field((), description="Base URLs of engines; empty: the one at engine.host:engine.port.")
-    max_attempts: int = Field(2, ge=1, le=5, description="Tries before the first event of an answer, all in all.")
-    max_in_flight: int = Field(0, ge=0, description="Requests at one engine at once; 0: what vLLM's queue allows.")
-    queue_seconds: float = Field(8.0, ge=0, description="How long a request may wait for a place at an engine.")
-    max_queued: int = Field(256, ge=0, description="Requests that may wait for a place; more is 503 at once.")
-    poll_seconds: Seconds = Field(1.0, description="How often an engine's health is asked for.")
-    connect_timeout_seconds: Seconds = Field(2.0, description="Longest wait for a connection to an engine.")
 
 
 class UnknownFields(StrEnum):

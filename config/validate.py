@@ -53,7 +53,7 @@ def _check_issuers(settings: Settings) -> _Problems:
 
 def _check_ports(settings: Settings) -> _Problems:
     ports = {"server.port": settings.server.port}
-    if not settings.routing.engines:
+    if not settings.routing.sources:
         ports |= {"engine.port": settings.engine.port, "engine.status_port": settings.engine.status_port}
     owner: dict[int, str] = {}
     for name, port in ports.items():
@@ -106,13 +106,16 @@ def _check_engines(settings: Settings) -> _Problems:
             yield "routing.engines", f"'{engine}' is not http://host:port or unix:///path"
     if len(set(engines)) < len(engines):
         yield "routing.engines", "must not name an engine twice"
+    host, colon, port = settings.routing.dns.rpartition(":")
+    if settings.routing.dns and not (host and colon and port.isdecimal() and 0 < int(port) <= 65535):
+        yield "routing.dns", f"'{settings.routing.dns}' is not host:port, as in engines.gemma.svc:8100"
 
 
 def _check_lengths(settings: Settings) -> _Problems:
     prompt, engine = settings.prompt, settings.engine
     if prompt.default_max_tokens > prompt.max_output_tokens:
         yield "prompt.default_max_tokens", "must not be above prompt.max_output_tokens"
-    if not settings.routing.engines and prompt.default_max_tokens >= engine.max_model_len_tokens:
+    if not settings.routing.sources and prompt.default_max_tokens >= engine.max_model_len_tokens:
         yield "prompt.default_max_tokens", "must be below engine.max_model_len_tokens, which the prompt shares"
 
 
@@ -144,6 +147,8 @@ def _check_times(settings: Settings) -> _Problems:
     for name in ("headers_timeout_seconds", "idle_timeout_seconds"):
         if getattr(stream, name) > stream.total_timeout_seconds:
             yield f"stream.{name}", "must not be above stream.total_timeout_seconds"
+    if settings.routing.breaker_seconds > settings.routing.breaker_max_seconds:
+        yield "routing.breaker_seconds", "must not be above routing.breaker_max_seconds"
     if engine.restart_initial_seconds > engine.restart_max_seconds:
         yield "engine.restart_initial_seconds", "must not be above engine.restart_max_seconds"
 

@@ -72,14 +72,14 @@ def _entry(distribution: Distribution, model: str) -> tuple[str, ...]:
 
 def _flags(settings: Settings) -> list[str]:
     engine = settings.engine
-    queued = engine.max_queued_requests or 2 * engine.max_num_seqs
     flags = [
         *("--served-model-name", engine.served_model_name),
         *("--host", engine.host, "--port", str(engine.port)),
         *("--dtype", engine.dtype),
         *("--max-model-len", str(engine.max_model_len_tokens)),
         *("--max-num-seqs", str(engine.max_num_seqs)),
-        *("--max-num-queued-reqs", str(queued)),
+        *("--max-num-queued-reqs", str(engine.queued_requests_bound)),
+        *("--max-num-queued-tokens", str(engine.queued_tokens_bound)),
         *("--scheduling-policy", "priority"),
         # Whole seconds, and not rounded to 0: that would abort everything at once.
         *("--shutdown-timeout", str(math.ceil(engine.shutdown_timeout_seconds))),

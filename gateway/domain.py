@@ -72,6 +72,16 @@ class Caller:
     models: frozenset[str] | None = None
     tier: Tier | None = None
 
+    @property
+    def weight(self) -> int:
+        """The tenant's share of the line."""
+        return self.tier.weight if self.tier else 1
+
+    @property
+    def priority(self) -> int:
+        """vLLM's: a lower one is served first."""
+        return self.tier.priority if self.tier else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -138,9 +148,28 @@ class Prompt:
     """Of images and audio clips, whose price is fixed."""
 
     @property
+    def prefill_tokens(self) -> int:
+        """About how many tokens the engine reads before its first: what is not counted yet has about 3 bytes each."""
+        return self.text_bytes // 3 + self.counted_tokens + self.media_tokens
+
+    @property
     def answered_as(self) -> str:
         """What the answer calls the model: as the client did."""
         return self.alias or self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request asks of the engines: where it may go, what it costs there, and for whom it waits."""
+
+    model: str
+    tenant: str = ""
+    prefill_tokens: int = 0
+    needs_media: bool = False
+    home: int = 0
+    """The same for all turns of a conversation; 0 without one."""
+    weight: int = 1
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gateway.identity.local_key import read_local_key
 from gateway.identity.own_tokens import own_secret
 from gateway.pipeline import Pipeline
 from gateway.quota import Limiter
-from gateway.routing import Fleet, FleetWatcher
+from gateway.routing import Discovery, Fleet, FleetWatcher
 from gateway.sessions import SessionRoom, SessionStore
 from gateway.store import Store, open_store
 from gateway.telemetry.logging import get_logger
@@ -34,6 +34,7 @@ class Rooms:
     issuers: Issuers
     authenticator: Authenticator
     fleet: Fleet
+    discovery: Discovery
     sessions: SessionStore
     engines: EngineConnections
     pipeline: Pipeline
@@ -55,6 +56,7 @@ def build_rooms(settings: Settings) -> Rooms:
         idle_timeout_seconds=settings.stream.idle_timeout_seconds,
         total_timeout_seconds=settings.stream.total_timeout_seconds,
     )
+    fleet.on_gone.append(lambda member: engines.forget(member.replica))
     limiter = Limiter(settings.limits, store, metrics)
     given_key, local_key = _local_keys(settings)
     issuers = Issuers(settings.auth, own_secret(settings.auth, local_key))
@@ -69,6 +71,7 @@ def build_rooms(settings: Settings) -> Rooms:
         issuers=issuers,
         authenticator=Authenticator(settings.auth, issuers, keys, tenants, (given_key, local_key)),
         fleet=fleet,
+        discovery=Discovery(fleet, settings),
         sessions=sessions,
         engines=engines,
         pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),
@@ -80,11 +83,9 @@ async def opened(rooms: Rooms) -> AsyncIterator[None]:
     """Watch tenants, issuers and fleet until exit, then close engines and Redis: settles on their way go first."""
     logger = get_logger()
     try:
-        async with (
-            rooms.tenants.running(),
-            rooms.issuers.running(),
-            FleetWatcher(rooms.fleet, rooms.settings.routing).running(),
-        ):
+        watcher = FleetWatcher(rooms.fleet, rooms.settings.routing)
+        sources = rooms.discovery
+        async with rooms.tenants.running(), rooms.issuers.running(), sources.running(), watcher.running():
             logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
             try:
                 yield

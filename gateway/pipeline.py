@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from config import Settings
-from gateway.domain import Asked, Call, EngineClient, History, Prompt
+from gateway.domain import Asked, Call, Demand, EngineClient, History, Prompt
 from gateway.errors import EngineFailure, EngineRefused, EngineUnreachable, GatewayError
-from gateway.prompt import Policy, compose, media_limits, parse
+from gateway.prompt import Policy, compose, home_of, media_limits, parse
 from gateway.quota import Limiter, Permit
 from gateway.reply import Reply
 from gateway.routing import Fleet
@@ -53,11 +53,13 @@ class Pipeline:
         with ExitStack() as owned:
             asked = self._parse(call, settlement)
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
-            prompt = compose(asked, recall.history, self._settings.prompt, self._media)
+            priority = call.caller.priority
+            prompt = compose(asked, recall.history, self._settings.prompt, self._media, priority)
+            demand = _demand(call, prompt, home_of(call.caller.tenant, recall.session_id, asked.body))
             permit = owned.enter_context(await self._limiter.reserve(call.caller))
             settlement.headers = permit.headers
             hold(prompt)
-            answer = await self._relay(call, prompt, permit, settlement, owned, keeps_text=recall.open)
+            answer = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
             return Reply(answer, prompt, recall, settlement, owned.pop_all())
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
@@ -66,7 +68,7 @@ class Pipeline:
         with ExitStack() as owned:
             permit = owned.enter_context(await self._limiter.reserve(call.caller))
             settlement.headers = permit.headers
-            place = await self._fleet.place(prompt.model)
+            place = await self._fleet.place(_demand(call, prompt, home=0))
             owned.callback(place.release)
             settlement.replica = place.replica.name
             permit.used = True
@@ -81,6 +83,7 @@ class Pipeline:
         self,
         call: Call,
         prompt: Prompt,
+        demand: Demand,
         permit: Permit,
         settlement: Settlement,
         owned: ExitStack,
@@ -93,21 +96,22 @@ class Pipeline:
         where no engine did any work.
         """
         tried: set[str] = set()
+        suspect = False
         while True:
-            place = await self._fleet.place(prompt.model, avoiding=tried)
+            place = await self._fleet.place(demand, avoiding=tried)
             settlement.placed(place.replica)
             permit.used = True
             try:
                 limit_bytes = self._settings.stream.max_answer_bytes
                 answer = await ask(self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes)
             except EngineFailure as failure:
-                place.release()
+                place.failed(failure)
                 permit.used = not isinstance(failure, EngineUnreachable | EngineRefused)
                 tried.add(place.replica.name)
+                suspect = suspect or failure.suspect
                 if isinstance(failure, EngineUnreachable):
                     settlement.not_sent()
-                    self._fleet.mark_sick(place.member, failure.message)
-                if not failure.again or len(tried) >= self._settings.routing.max_attempts or not self._spare(tried):
+                if not self._fleet.may_try_again(demand, failure, tried, suspect):
                     raise
                 settlement.retried(failure)
             except BaseException as error:
@@ -116,10 +120,19 @@ class Pipeline:
                 permit.used = not isinstance(error, GatewayError)
                 raise
             else:
+                place.answered()
                 owned.callback(place.release)
                 owned.callback(answer.close)
                 return answer
 
-    def _spare(self, tried: set[str]) -> bool:
-        """Whether an engine is ready that has not been tried: if none is, the first failure says more than a 503."""
-        return any(member.state == "ready" and member.replica.name not in tried for member in self._fleet.members)
+
+def _demand(call: Call, prompt: Prompt, home: int) -> Demand:
+    return Demand(
+        model=prompt.model,
+        tenant=call.caller.tenant,
+        prefill_tokens=prompt.prefill_tokens,
+        needs_media=prompt.media_tokens > 0,
+        home=home,
+        weight=call.caller.weight,
+        priority=call.caller.priority,
+    )

@@ -15,7 +15,7 @@ def check(settings: Settings) -> str:
         [
             "ok",
             f"  gateway  http://{server.host}:{server.port}, credentials: {_credentials(settings.auth)}",
-            f"  engine   {_engine(settings.engine, settings.routing.engines)}",
+            f"  engine   {_engine(settings.engine, settings.routing.sources)}",
             f"  redis    {shown_redis(settings.redis.url.get_secret_value()) or 'started by `serve` in data_dir'}",
             f"  data_dir {settings.data_dir}",
         ]

@@ -14,7 +14,9 @@ _USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 """vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
 
 
-def compose(asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits = TEXT_ONLY) -> Prompt:
+def compose(
+    asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits = TEXT_ONLY, priority: int = 0
+) -> Prompt:
     """Return the prompt: history before what is new, the server's defaults where the client was silent.
 
     The engine's messages are made to fit its template; `new_messages`, for the session, stay as they came.
@@ -31,6 +33,8 @@ def compose(asked: Asked, history: History, settings: PromptSettings, limits: Me
     if asked.stream:
         body["stream"] = True
         body["stream_options"] = _USAGE_ON_EVERY_CHUNK
+    if priority:
+        body["priority"] = priority
     encoded = orjson.dumps(body)
     return Prompt(
         endpoint=asked.endpoint,

@@ -1,7 +1,9 @@
-"""Which engine answers: the fleet, its health, and a bounded queue for a place."""
+"""Which engine answers: the fleet, its health, and a bounded, fair line for a place."""
 
-from gateway.routing.fleet import Fleet, Place
+from gateway.routing.discovery import Discovery
+from gateway.routing.fleet import Fleet
 from gateway.routing.member import Member
+from gateway.routing.place import Place
 from gateway.routing.watcher import FleetWatcher
 
-__all__ = ["Fleet", "FleetWatcher", "Member", "Place"]
+__all__ = ["Discovery", "Fleet", "FleetWatcher", "Member", "Place"]

@@ -1,73 +1,52 @@
-"""The table of engines, the requests in flight at each, and the queue for a place.
+"""The table of engines, the requests in flight at each, and the places there.
 
 Counts are this process's own: they are exact at once, where an engine's metrics lag by seconds.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from functools import partial
-from urllib.parse import urlsplit
+import time
+from collections.abc import Callable, Collection, Iterable
 
 from config import Settings
-from gateway.domain import Replica, bracketed
-from gateway.errors import Overloaded
-from gateway.routing.choose import choose, fits
+from config.schema import LogLevel
+from gateway.domain import Demand
+from gateway.errors import EngineBroke, EngineErred, EngineFailure, EngineTimedOut, EngineUnreachable, Overloaded
+from gateway.routing import breaker
+from gateway.routing.choose import Bounds, choose, fits, home_score, load_score
+from gateway.routing.listing import Listing, listed_in
 from gateway.routing.member import Member, State
+from gateway.routing.place import Place
+from gateway.routing.retry_budget import RetryBudget
+from gateway.routing.waiting import Refusal, Waiting
+from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
 
 _STARTING_RETRY_MS = 2000
-_FULL_RETRY_MS = 1000
-
-
-@dataclass(slots=True)
-class Place:
-    """One request's place at an engine; released once, by whoever holds it."""
-
-    member: Member
-    _fleet: Fleet = field(repr=False)
-    _held: bool = True
-
-    @property
-    def replica(self) -> Replica:
-        """Where to send the request."""
-        return self.member.replica
-
-    def release(self) -> None:
-        """Give the place to whoever waits. Any number of times, never waits."""
-        if self._held:
-            self._held = False
-            self._fleet.leave(self.member)
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    model: str
-    avoiding: frozenset[str]
-    granted: asyncio.Future[Member]
+_SUSPECT_ATTEMPTS = 2
+"""Engines that get a request which may be what killed the first."""
+_COUNTED_BY_BREAKER = (EngineUnreachable, EngineBroke, EngineErred, EngineTimedOut)
 
 
 class Fleet:
     """The engines. Every change happens on the event loop, so no lock is needed."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        routing = settings.routing
-        self.members = [Member(replica) for replica in _replicas(settings)]
+        self.members: list[Member] = []
+        self.on_joined: list[Callable[[Member], None]] = []
+        self.on_gone: list[Callable[[Member], None]] = []
+        self._routing = settings.routing
+        self._bounds = _bounds(settings)
         self._models = frozenset({settings.engine.served_model_name})
-        self._max_in_flight = routing.max_in_flight or (
-            settings.engine.max_queued_requests or 2 * settings.engine.max_num_seqs
-        )
-        self._max_queued = routing.max_queued
-        self._queue_seconds = routing.queue_seconds
-        self._waiters: deque[_Waiter] = deque()
         self._metrics = metrics
+        self._logger = get_logger()
+        self._explains = settings.telemetry.log_level is LogLevel.DEBUG
+        self._retries = RetryBudget(self._routing.retry_share)
+        self._waiting = Waiting(self._routing, self)
+        self._turn = 0
         # Read when asked for: a gauge that is set at every turn of a request costs more than the turn.
-        metrics.queued.set_function(lambda: len(self._waiters))
-        for member in self.members:
-            metrics.replica_in_flight.labels(member.replica.name).set_function(partial(_in_flight, member))
+        metrics.queued.set_function(lambda: len(self._waiting.line))
+        self.update(listed_in(settings))
 
     @property
     def models(self) -> frozenset[str]:
@@ -79,19 +58,100 @@ class Fleet:
         """Whether a request sent now could start."""
         return any(member.state is State.READY for member in self.members)
 
-    async def place(self, model: str, avoiding: Collection[str] = ()) -> Place:
+    def could_serve(self, demand: Demand, avoiding: Collection[str] = ()) -> bool:
+        """Whether an engine is ready for `demand`, full or not."""
+        return any(fits(member, demand, avoiding) for member in self.members)
+
+    # Places.
+
+    async def place(self, demand: Demand, avoiding: Collection[str] = ()) -> Place:
         """Return a place at an engine, waiting up to routing.queue_seconds for one. Raises Overloaded."""
-        # Whoever waits has no engine to go to, or would have been granted it: so what is free here is nobody's.
-        member = choose(self.members, model, avoiding, self._max_in_flight)
+        if not avoiding:
+            self._retries.deposit()
+        line = self._waiting.line
+        # Who waits for the same engines goes first, also where its prompt is too long for the room there is.
+        first = not line or not line.waits((demand.model, demand.needs_media, frozenset(avoiding)))
+        member = self.take(demand, avoiding) if first else None
+        if member is None:
+            if not self.could_serve(demand, avoiding):
+                self.count_refusal(Refusal.NO_ENGINE)
+                raise Overloaded("No engine is ready for this request right now.", retry_after_ms=_STARTING_RETRY_MS)
+            member = await self._waiting.wait(demand, frozenset(avoiding))
+        return Place(member, self, demand.prefill_tokens, time.monotonic())
+
+    def take(self, demand: Demand, avoiding: Collection[str]) -> Member | None:
+        """Count a request in at the engine that is chosen for it; None where all are full."""
+        self._turn += 1
+        member = choose(self.members, demand, avoiding, self._bounds, self._routing.policy, self._turn)
         if member is not None:
-            return Place(self._take(member), self)
-        return Place(await self._wait(model, frozenset(avoiding)), self)
+            member.in_flight += 1
+            member.prefill_tokens += demand.prefill_tokens
+            if self._explains:
+                self._explain(member, demand)
+        return member
+
+    def give_back(self, member: Member, demand: Demand) -> None:
+        """Count a request out that was never sent."""
+        self._count_out(member, demand.prefill_tokens)
+
+    def in_flight(self) -> int:
+        """Requests that engines serve now."""
+        return sum(member.in_flight for member in self.members)
+
+    def count_refusal(self, reason: Refusal) -> None:
+        """Note that a request got no place."""
+        self._metrics.place_refused.labels(reason.value).inc()
+
+    # What places tell.
+
+    def answered(self, place: Place) -> None:
+        """Note a first content: the prompt has been read, and the engine works."""
+        member = place.member
+        member.prefill_tokens -= place.prefill_tokens
+        if member.failures:
+            breaker.answered(member)
+        if self._waiting.line:
+            self._waiting.grant()
+
+    def leave(self, place: Place) -> None:
+        """Count a request out."""
+        if place.has_content:
+            self._waiting.rate.ended(time.monotonic() - place.taken_at)
+            self._count_out(place.member, 0)
+        else:
+            self._count_out(place.member, place.prefill_tokens)
+
+    def failed(self, place: Place, failure: EngineFailure) -> None:
+        """Note a failed request: an engine that cannot be reached is out at once, one that fails many for a while."""
+        member = place.member
+        trips = isinstance(failure, _COUNTED_BY_BREAKER) and breaker.tripped(member, self._routing)
+        if trips and self._has_another(member):
+            breaker.eject(member, self._routing, time.monotonic())
+            self._metrics.replica_ejections.labels(member.replica.name).inc()
+            self.mark_sick(member, failure.message)
+        elif isinstance(failure, EngineUnreachable):
+            self.mark_sick(member, failure.message)
+
+    def may_try_again(self, demand: Demand, failure: EngineFailure, tried: Collection[str], suspect: bool) -> bool:
+        """Whether `demand` may go to an engine that is not in `tried`, which the retry budget then counts.
+
+        Not where none is ready: the first failure says more than a 503. `suspect`: it may have killed one of them.
+        """
+        attempts = min(self._routing.max_attempts, _SUSPECT_ATTEMPTS) if suspect else self._routing.max_attempts
+        if not failure.again or len(tried) >= attempts or not self.could_serve(demand, tried):
+            return False
+        if self._retries.withdraw():
+            return True
+        self._metrics.retries_denied.inc()
+        return False
+
+    # Members.
 
     def learned(self, member: Member, models: frozenset[str]) -> None:
         """Note what an engine serves."""
         member.models = models
         self._models = frozenset(name for each in self.members for name in each.models) or self._models
-        self._grant()
+        self._waiting.grant()
 
     def mark_sick(self, member: Member, reason: str) -> None:
         """Take an engine out of the choice until the watcher finds it healthy again, and have it look at once."""
@@ -101,71 +161,86 @@ class Fleet:
             self.set_state(member, State.SICK)
 
     def set_state(self, member: Member, state: State) -> None:
-        """Set an engine's state; one that becomes ready takes from the queue."""
-        member.state = state
-        self._metrics.replica_ready.labels(member.replica.name).set(state is State.READY)
-        self._grant()
+        """Set an engine's state, unless it drains; one that becomes ready takes from the queue."""
+        was, member.state = member.state, State.DRAINING if member.held or member.leaving else state
+        if was is State.SICK and member.state is State.READY:
+            breaker.come_back(member)
+        self._metrics.replica_ready.labels(member.replica.name).set(member.state is State.READY)
+        if member.state is not was:
+            self._logger.info("replica_state", replica=member.replica.name, state=member.state, was=was)
+        self._waiting.grant()
 
-    def leave(self, member: Member) -> None:
-        """Count a request out. Called by Place.release only."""
+    def hold(self, member: Member, held: bool) -> None:
+        """Drain an engine, or take it back: then it starts anew, and the watcher looks at once."""
+        if member.held != held:
+            member.held = held
+            self.set_state(member, State.STARTING)
+            member.doubted.set()
+
+    def update(self, listings: Iterable[Listing]) -> None:
+        """Have the engines that are listed: new ones start; one that is not listed ends what it has, and is gone."""
+        wanted = {listing.replica.name: listing for listing in listings}
+        for member in tuple(self.members):
+            listing = wanted.pop(member.replica.name, None)
+            if listing is not None:
+                member.weight, member.media = listing.weight, listing.media
+            if member.leaving != (listing is None):
+                member.leaving = listing is None
+                self.set_state(member, State.STARTING)
+                member.doubted.set()
+                self._remove_if_done(member)
+        for listing in wanted.values():
+            self._add(Member(listing.replica, media=listing.media, weight=listing.weight))
+
+    def _add(self, member: Member) -> None:
+        self.members = sorted([*self.members, member], key=lambda each: each.replica.name)
+        self._metrics.replica_joined(member.replica.name, lambda: member.in_flight, lambda: member.prefill_tokens)
+        for told in self.on_joined:
+            told(member)
+
+    def _remove_if_done(self, member: Member) -> None:
+        if member.leaving and not member.in_flight and member.state is not State.GONE:
+            member.state = State.GONE
+            self.members = [each for each in self.members if each is not member]
+            self._metrics.replica_gone(member.replica.name)
+            self._logger.info("replica_state", replica=member.replica.name, state=State.GONE, was=State.DRAINING)
+            for told in self.on_gone:
+                told(member)
+
+    def _has_another(self, member: Member) -> bool:
+        """Whether the models of `member` are served without it: the last engine is asked, whatever it does."""
+        return all(
+            any(each is not member and each.state is State.READY and model in each.models for each in self.members)
+            for model in member.models
+        )
+
+    def _count_out(self, member: Member, prefill_tokens: int) -> None:
         member.in_flight -= 1
-        self._grant()
+        member.prefill_tokens -= prefill_tokens
+        if member.leaving:
+            self._remove_if_done(member)
+        if self._waiting.line:
+            self._waiting.grant()
 
-    def _take(self, member: Member) -> Member:
-        member.in_flight += 1
-        return member
-
-    async def _wait(self, model: str, avoiding: frozenset[str]) -> Member:
-        """Return a member that this request has been counted in at."""
-        if not any(fits(member, model, avoiding) for member in self.members):
-            raise Overloaded("No engine is ready for this model right now.", retry_after_ms=_STARTING_RETRY_MS)
-        if len(self._waiters) >= self._max_queued:
-            raise Overloaded("The server is overloaded. Please try again.", retry_after_ms=_FULL_RETRY_MS)
-        waiter = _Waiter(model, avoiding, asyncio.get_running_loop().create_future())
-        self._waiters.append(waiter)
-        try:
-            async with asyncio.timeout(self._queue_seconds):
-                return await waiter.granted
-        except BaseException as error:
-            self._withdraw(waiter)
-            if isinstance(error, TimeoutError):
-                raise Overloaded(
-                    "No engine had room in time. Please try again.", retry_after_ms=_FULL_RETRY_MS
-                ) from None
-            raise
-
-    def _grant(self) -> None:
-        """Give free places to waiters in the order they came, passing over those whose engines are still full."""
-        for waiter in tuple(self._waiters):
-            member = choose(self.members, waiter.model, waiter.avoiding, self._max_in_flight)
-            # One that was cancelled stays in the queue until its task runs; its future takes nothing any more.
-            if member is not None and not waiter.granted.done():
-                self._waiters.remove(waiter)
-                waiter.granted.set_result(self._take(member))
-
-    def _withdraw(self, waiter: _Waiter) -> None:
-        """Forget a waiter that gave up; a place granted in that very turn goes back."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-        elif waiter.granted.done() and not waiter.granted.cancelled():
-            self.leave(waiter.granted.result())
+    def _explain(self, chosen: Member, demand: Demand) -> None:
+        scores = {
+            each.replica.name: {
+                "state": each.state,
+                "load": round(load_score(each)[0], 3),
+                "home": home_score(each, demand.home) / 2**64 if demand.home else None,
+                "in_flight": each.in_flight,
+                "prefill_tokens": each.prefill_tokens,
+                "kv_cache_use": each.load.kv_cache_use,
+            }
+            for each in self.members
+        }
+        self._logger.debug("placed", replica=chosen.replica.name, model=demand.model, scores=scores)
 
 
-def _in_flight(member: Member) -> float:
-    return member.in_flight
-
-
-def _replicas(settings: Settings) -> list[Replica]:
-    urls = settings.routing.engines or (f"http://{bracketed(settings.engine.host)}:{settings.engine.port}",)
-    return [replica_of(url) for url in urls]
-
-
-def replica_of(url: str) -> Replica:
-    """Return the engine at `http://host:port`, or at the socket of `unix:///path`. Raises ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix" and parts.path:
-        return Replica(name=parts.path, host="localhost", port=80, unix_socket=parts.path)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-        raise ValueError(f"'{url}' is not an engine's base URL: http://host:port or unix:///path")
-    port = parts.port or 80
-    return Replica(name=f"{bracketed(parts.hostname)}:{port}", host=parts.hostname, port=port)
+def _bounds(settings: Settings) -> Bounds:
+    routing, engine = settings.routing, settings.engine
+    return Bounds(
+        max_in_flight=routing.max_in_flight or engine.queued_requests_bound,
+        max_prefill_tokens=routing.max_prefill_tokens or engine.queued_tokens_bound,
+        load_factor=routing.affinity_load_factor,
+    )

@@ -1,4 +1,4 @@
-"""Ask every engine how it is, once a poll: `/health` for whether, `/v1/models` for what it serves.
+"""Ask every engine how it is, once a poll: `/health` for whether, `/v1/models` for what it serves, `/metrics` for load.
 
 vLLM's port refuses connections until the model is loaded, so the first 200 means ready. An engine that dies is taken
 out at once by the request that notices (`Fleet.mark_sick`); the watcher brings it back.
@@ -7,6 +7,7 @@ out at once by the request that notices (`Fleet.mark_sick`); the watcher brings 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,11 +16,10 @@ import httpx
 
 from config import RoutingSettings
 from gateway.domain import Replica
+from gateway.routing import breaker
+from gateway.routing.engine_load import UNKNOWN_LOAD, engine_load
 from gateway.routing.fleet import Fleet
 from gateway.routing.member import Member, State
-from gateway.telemetry.logging import get_logger
-
-_TIMEOUT_SECONDS = 5.0
 
 
 class FleetWatcher:
@@ -27,34 +27,49 @@ class FleetWatcher:
 
     def __init__(self, fleet: Fleet, settings: RoutingSettings) -> None:
         self._fleet = fleet
-        self._poll_seconds = settings.poll_seconds
-        self._logger = get_logger()
+        self._settings = settings
+        self._tasks: dict[Member, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watch until exit. The first poll of every member has ended, well or not, before the body runs."""
-        clients = [_client(member.replica) for member in self._fleet.members]
-        pairs = list(zip(self._fleet.members, clients, strict=True))
+        """Watch until exit, also engines that join. The first poll of those that are there ends before the body."""
+        polled = [self._watch(member) for member in self._fleet.members]
+        self._fleet.on_joined.append(self._join)
+        self._fleet.on_gone.append(self._forget)
         try:
-            await asyncio.gather(*(self._poll(member, client) for member, client in pairs))
-            tasks = [asyncio.create_task(self._watch(member, client)) for member, client in pairs]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(event.wait() for event in polled))
+            yield
         finally:
-            for client in clients:
-                await client.aclose()
+            self._fleet.on_joined.remove(self._join)
+            self._fleet.on_gone.remove(self._forget)
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch(self, member: Member, client: httpx.AsyncClient) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_seconds):
-                    await member.doubted.wait()
-            member.doubted.clear()
-            await self._poll(member, client)
+    def _watch(self, member: Member) -> asyncio.Event:
+        """Watch a member; the event that is returned is set when it has been polled once."""
+        polled = asyncio.Event()
+        self._tasks[member] = asyncio.create_task(self._keep_polling(member, polled))
+        return polled
+
+    def _join(self, member: Member) -> None:
+        self._watch(member)
+
+    def _forget(self, member: Member) -> None:
+        task = self._tasks.pop(member, None)
+        if task is not None:
+            task.cancel()
+
+    async def _keep_polling(self, member: Member, polled: asyncio.Event) -> None:
+        async with _client(member.replica, self._settings.poll_timeout_seconds) as client:
+            while True:
+                await self._poll(member, client)
+                polled.set()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.poll_seconds):
+                        await member.doubted.wait()
+                member.doubted.clear()
 
     async def _poll(self, member: Member, client: httpx.AsyncClient) -> None:
         before = member.state
@@ -64,14 +79,16 @@ class FleetWatcher:
                 await self._learn(member, client)
         except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
             member.last_error = f"{type(error).__name__}: {error}"
-            if before is State.READY:
+            # The state as it was asked for: a request may have found out more meanwhile.
+            if member.state is State.READY:
                 self._fleet.set_state(member, State.SICK)
-        else:
-            if before is not State.READY:
-                member.last_error = None
-                self._fleet.set_state(member, State.READY)
-        if member.state is not before:
-            self._logger.info("replica_state", replica=member.replica.name, state=member.state, was=before)
+            return
+        if member.state is State.READY:
+            breaker.grow(member, self._settings, self._settings.poll_seconds)
+        elif member.state is before and time.monotonic() >= member.ejected_until:
+            member.last_error = None
+            self._fleet.set_state(member, State.READY)
+        await self._measure(member, client)
 
     async def _learn(self, member: Member, client: httpx.AsyncClient) -> None:
         cards: list[dict[str, Any]] = (await client.get("/v1/models")).raise_for_status().json()["data"]
@@ -80,7 +97,17 @@ class FleetWatcher:
         version = await client.get("/version")
         member.engine_version = version.json().get("version") if version.status_code == httpx.codes.OK else None
 
+    async def _measure(self, member: Member, client: httpx.AsyncClient) -> None:
+        """Read the load. An engine without such metrics is as good as any; its load is what we give it."""
+        ours = member.in_flight
+        try:
+            member.load = engine_load((await client.get("/metrics")).raise_for_status().text)
+        except (httpx.HTTPError, ValueError):
+            member.load = UNKNOWN_LOAD
+        # What is ours may have begun or ended while the engine counted.
+        member.others = max(0, member.load.running + member.load.waiting - max(ours, member.in_flight))
 
-def _client(replica: Replica) -> httpx.AsyncClient:
+
+def _client(replica: Replica, timeout_seconds: float) -> httpx.AsyncClient:
     transport = httpx.AsyncHTTPTransport(uds=replica.unix_socket) if replica.unix_socket else None
-    return httpx.AsyncClient(base_url=replica.base_url, transport=transport, timeout=_TIMEOUT_SECONDS, trust_env=False)
+    return httpx.AsyncClient(base_url=replica.base_url, transport=transport, timeout=timeout_seconds, trust_env=False)

@@ -58,7 +58,7 @@ def greeting(running: Running) -> str:
 def reason_of(profile: EngineProfile, engines: tuple[str, ...], *, gpu: bool) -> str:
     """Say which engine runs and why, as `auto` decides by whether there is a GPU."""
     if engines:
-        return f"engines at {', '.join(engines)}, as routing.engines says"
+        return f"engines at {', '.join(engines)}, as the settings of routing say"
     if profile is EngineProfile.GPU and gpu:
         return "profile gpu, since this machine has a GPU"
     if profile is EngineProfile.DEMO and not gpu:

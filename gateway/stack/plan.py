@@ -53,7 +53,7 @@ def make_plan(settings: Settings, environ: Mapping[str, str], redis_socket: Path
         redis=redis_spec(find_redis_server(), redis_socket, data_dir, environ) if own_redis else None,
         redis_socket=redis_socket,
         engine=None
-        if settings.routing.engines
+        if settings.routing.sources
         else ChildSpec(
             "engine",
             commands.engine,
@@ -76,7 +76,7 @@ def _with_ports(settings: Settings) -> Settings:
     server, engine = settings.server, settings.engine
     port = free_port(server.host, server.port, "server.port")
     changes: dict[str, Any] = {"server": server.model_copy(update={"port": port})}
-    if not settings.routing.engines:
+    if not settings.routing.sources:
         ports = {
             "port": free_port(engine.host, engine.port, "engine.port"),
             "status_port": free_port(engine.host, engine.status_port, "engine.status_port"),

@@ -142,7 +142,7 @@ def _running(plan: Plan, base_url: str, model: str | None, key_file: Path) -> Ru
     return Running(
         base_url=base_url,
         model=model or settings.engine.served_model_name,
-        why=reason_of(settings.engine.profile, settings.routing.engines, gpu=gpu_present()),
+        why=reason_of(settings.engine.profile, settings.routing.sources, gpu=gpu_present()),
         key_file=key_file,
         logs=settings.data_dir / "logs",
         redis=own_redis if plan.redis else shown_redis(settings.redis.url.get_secret_value()),

@@ -6,6 +6,8 @@ a client made up, `tenant` comes from a credential and is `other` beyond the fir
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -56,6 +58,12 @@ class Metrics:
         self.in_flight = Gauge("gateway_requests_in_flight", "Requests being served now.", registry=new)
         self.in_flight.set_function(lambda: self.serving)
         self.retries = Counter("gateway_retries", "Second tries at another engine.", ["reason"], registry=new)
+        self.retries_denied = Counter(
+            "gateway_retries_denied", "Second tries that the retry budget did not allow.", registry=new
+        )
+        self.place_refused = Counter(
+            "gateway_place_refused", "Requests that got no place at an engine.", ["reason"], registry=new
+        )
         self.cancel_to_close = Histogram(
             "gateway_client_gone_to_close_seconds",
             "From the client's going to the close of the engine's connection.",
@@ -67,12 +75,32 @@ class Metrics:
         self.replica_in_flight = Gauge(
             "gateway_replica_in_flight", "Requests this gateway has at the engine.", ["replica"], registry=new
         )
+        self.replica_prefill_tokens = Gauge(
+            "gateway_replica_prefill_tokens", "Prompt tokens at the engine, estimated, before their first token.",
+            ["replica"], registry=new,
+        )  # fmt: skip
+        self.replica_ejections = Counter(
+            "gateway_replica_ejections", "How often the engine was taken out for failing requests.",
+            ["replica"], registry=new,
+        )  # fmt: skip
         self.queued = Gauge("gateway_queued_requests", "Requests waiting for a place at an engine.", registry=new)
         self.redis_up = Gauge("gateway_redis_up", "1 while Redis answers.", registry=new)
         self.redis_failures = Counter("gateway_redis_failures", "Failed round trips to Redis.", ["error"], registry=new)
         self.degraded = Counter(
             "gateway_limits_degraded", "Requests that were limited by this process alone.", registry=new
         )
+
+    def replica_joined(self, name: str, in_flight: Callable[[], float], prefill_tokens: Callable[[], float]) -> None:
+        """Show a new engine; its loads are read when they are asked for."""
+        self.replica_ready.labels(name).set(0)
+        self.replica_in_flight.labels(name).set_function(in_flight)
+        self.replica_prefill_tokens.labels(name).set_function(prefill_tokens)
+
+    def replica_gone(self, name: str) -> None:
+        """Show an engine no more."""
+        for metric in (self.replica_ready, self.replica_in_flight, self.replica_prefill_tokens, self.replica_ejections):
+            with suppress(KeyError):
+                metric.remove(name)
 
     def redis_failed(self, error: str) -> None:
         """Count a failed round trip and show Redis as away."""

@@ -22,7 +22,7 @@ from gateway.app import create_app
 from gateway.domain import EngineRequest, UpstreamStream
 from gateway.identity import AuthenticationMiddleware
 from gateway.lifespan import build_rooms
-from gateway.routing.fleet import replica_of
+from gateway.routing.listing import replica_of
 from gateway.server import _listen, _spare_the_collector, _uvicorn_config
 from gateway.telemetry.logging import RequestLog, configure_logging
 from gateway.upstream.client import EngineConnections

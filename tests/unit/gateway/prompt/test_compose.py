@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import PromptSettings
-from gateway.domain import Endpoint, History, Prompt, SessionId
+from gateway.domain import Asked, Endpoint, History, Prompt, SessionId
 from gateway.errors import InvalidRequest
 from gateway.prompt import compose
 from tests.fakes.samples import audio_part, image_part
@@ -165,3 +165,9 @@ def test_media_reach_the_engine_and_the_session_as_they_came() -> None:
     assert prompt.new_messages == ({"role": "user", "content": [{"type": "text", "text": "Well?"}, *parts]},)
     (sent,) = body_of(prompt)["messages"]
     assert [sent["content"][index] for index in (1, 3)] == [image_part(), audio_part()]
+
+
+def test_the_callers_priority_is_the_engines_and_none_is_sent_where_there_is_none() -> None:
+    call = Asked(Endpoint.COMPLETIONS, "m", {"prompt": "Say hi.", "max_tokens": 5}, False, False, None)
+    assert body_of(compose(call, History(), PromptSettings(), priority=-3))["priority"] == -3
+    assert "priority" not in body_of(compose(call, History(), PromptSettings()))

@@ -10,42 +10,15 @@ from typing import Any
 import pytest
 
 from config import Settings
-from gateway.errors import Overloaded
+from gateway.domain import Demand
+from gateway.errors import (
+    Overloaded,
+)
 from gateway.routing import Fleet, Member, Place
-from gateway.routing.fleet import replica_of
+from gateway.routing.listing import replica_of
 from gateway.routing.member import State
 from gateway.telemetry.metrics import Metrics
-
-M = "gemma-3n"
-
-
-def fleet(metrics: Metrics | None = None, engines: int = 1, ready: bool = True, **routing: Any) -> Fleet:
-    """Return a fleet of ready engines that take one request each, unless told otherwise."""
-    urls = ",".join(f"http://10.0.0.{number + 1}:8100" for number in range(engines))
-    limits = {"engines": urls, "max_in_flight": 1, "queue_seconds": 30, **routing}
-    made = Fleet(Settings.model_validate({"routing": limits}), metrics or Metrics())
-    if ready:
-        for member in made.members:
-            made.learned(member, frozenset({M}))
-            made.set_state(member, State.READY)
-    return made
-
-
-async def turn(times: int = 3) -> None:
-    """Let every task that can go on do so."""
-    for _ in range(times):
-        await asyncio.sleep(0)
-
-
-def waiting(of: Fleet) -> int:
-    """Return how many requests wait."""
-    return len(of._waiters)
-
-
-def in_flight(of: Fleet) -> list[int]:
-    """Return the requests at each engine."""
-    return [member.in_flight for member in of.members]
-
+from tests.unit.gateway.routing.fleets import MODELS, M, fleet, in_flight, turn, waiting
 
 # Which engines there are.
 
@@ -114,7 +87,7 @@ async def test_an_engine_gets_as_many_requests_as_it_queues(
     engine: dict[str, Any], routing: dict[str, Any], limit: int
 ) -> None:
     made = Fleet(Settings.model_validate({"engine": engine, "routing": {"max_queued": 0, **routing}}), Metrics())
-    made.learned(made.members[0], frozenset({M}))
+    made.learned(made.members[0], MODELS)
     made.set_state(made.members[0], State.READY)
     for _ in range(limit):
         await made.place(M)
@@ -179,7 +152,7 @@ async def test_without_a_ready_engine_nobody_waits(state: State) -> None:
 async def test_a_model_that_no_ready_engine_serves_is_refused_at_once() -> None:
     made = fleet()
     with pytest.raises(Overloaded):
-        await asyncio.wait_for(made.place("other"), 1)
+        await asyncio.wait_for(made.place(Demand("other")), 1)
 
 
 async def test_places_are_given_in_the_order_of_coming() -> None:

@@ -60,9 +60,10 @@ class TinyEngine:
             writer.close()
 
 
-def fleet_of(*urls: str, poll_seconds: float = 0.02) -> tuple[Fleet, FleetWatcher]:
+def fleet_of(*urls: str, poll_seconds: float = 0.02, poll_timeout_seconds: float = 5) -> tuple[Fleet, FleetWatcher]:
     """Return a fleet of engines at these URLs and its watcher."""
-    settings = Settings.model_validate({"routing": {"engines": ",".join(urls), "poll_seconds": poll_seconds}})
+    routing = {"engines": ",".join(urls), "poll_seconds": poll_seconds, "poll_timeout_seconds": poll_timeout_seconds}
+    settings = Settings.model_validate({"routing": routing})
     fleet = Fleet(settings, Metrics())
     return fleet, FleetWatcher(fleet, settings.routing)
 
@@ -199,12 +200,11 @@ async def test_a_doubted_engine_is_looked_at_at_once_and_not_at_the_next_poll() 
             await until(fleet, State.READY)
 
 
-async def test_a_slow_engine_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.routing.watcher._TIMEOUT_SECONDS", 0.3)
+async def test_a_slow_engine_delays_no_other() -> None:
     slow, quick = TinyEngine(), TinyEngine()
     slow.silent = True
     async with slow.listening() as slow_url, quick.listening() as quick_url:
-        fleet, watcher = fleet_of(slow_url, quick_url)
+        fleet, watcher = fleet_of(slow_url, quick_url, poll_timeout_seconds=0.3)
         async with watcher.running():
             assert [member.state for member in fleet.members] == [State.STARTING, State.READY]
             quick.answers["/health"] = (503, None)
@@ -215,11 +215,10 @@ async def test_a_slow_engine_delays_no_other(monkeypatch: pytest.MonkeyPatch) ->
             await until(fleet, State.READY, State.SICK)
 
 
-async def test_an_engine_that_stops_answering_is_sick_after_the_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.routing.watcher._TIMEOUT_SECONDS", 0.2)
+async def test_an_engine_that_stops_answering_is_sick_after_the_time_out() -> None:
     engine = TinyEngine()
     async with engine.listening() as url:
-        fleet, watcher = fleet_of(url)
+        fleet, watcher = fleet_of(url, poll_timeout_seconds=0.2)
         async with watcher.running():
             engine.silent = True
             await until(fleet, State.SICK)

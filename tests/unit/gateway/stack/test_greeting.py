@@ -60,4 +60,7 @@ def test_why_this_engine_runs_is_said() -> None:
     assert reason_of(EngineProfile.DEMO, (), gpu=False).endswith("since this machine has no GPU")
     assert reason_of(EngineProfile.GPU, (), gpu=True).endswith("since this machine has a GPU")
     assert reason_of(EngineProfile.DEMO, (), gpu=True) == "profile demo, as asked for"
-    assert reason_of(EngineProfile.DEMO, ("http://a:1",), gpu=False) == "engines at http://a:1, as routing.engines says"
+    assert (
+        reason_of(EngineProfile.DEMO, ("http://a:1",), gpu=False)
+        == "engines at http://a:1, as the settings of routing say"
+    )
