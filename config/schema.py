@@ -136,6 +136,9 @@ class AuthSettings(Group):
     jwt_ttl_seconds: Seconds = Field(
         1800.0, description="Lifetime of tokens that the gateway or `gemma-gateway token` makes."
     )
+    revocation_seconds: Seconds = Field(
+        2_678_400.0, description="How long a revocation is kept where the token's end is not known: 31 days."
+    )
     issuers: Annotated[tuple[IssuerSettings, ...], NoDecode, BeforeValidator(parse_list)] = Field(
         (), description="Further issuers of tokens; see [Tokens of other issuers](#tokens-of-other-issuers)."
     )

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from config import Settings
 from gateway import __version__
-from gateway.api import docs, health, keys, models, session_messages, sessions, tokenize
+from gateway.api import auth, docs, health, keys, models, revocations, session_messages, sessions, tokenize
 from gateway.api.body import BoundedBodyMiddleware
 from gateway.api.completions import CompletionsEndpoint
 from gateway.api.context import RequestContextMiddleware
@@ -64,8 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
     hot = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
     hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
     app.router.routes[:0] = hot
-    for routes in (models.router, tokenize.router, sessions.router, keys.router, health.router, docs.router):
-        app.include_router(routes)
+    for routes in (models, tokenize, sessions, auth, keys, revocations, health, docs):
+        app.include_router(routes.router)
     app.mount("/static", docs.static_files(), name="static")
     app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]
     return app
@@ -91,14 +91,14 @@ def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]
     if "*" not in server.trusted_hosts:
         layers.append(Middleware(TrustedHostMiddleware, hosts=server.trusted_hosts))
     public = _public_paths(rooms.settings)
-    layers.append(Middleware(AuthenticationMiddleware, authenticator=rooms.authenticator, public_paths=public))
+    layers.append(Middleware(AuthenticationMiddleware, authenticator=rooms.identity.authenticator, public_paths=public))
     layers.append(Middleware(HotRoutesMiddleware, endpoints=endpoints))
     layers.append(Middleware(BoundedBodyMiddleware, server.max_body_bytes, server.body_timeout_seconds))
     return layers
 
 
 def _public_paths(settings: Settings) -> frozenset[str]:
-    paths = {"/", "/health", "/health/live", "/health/ready"}
+    paths = {"/", "/health", "/health/live", "/health/ready", auth.LOGIN_PATH}
     if settings.telemetry.metrics_public:
         paths.add("/metrics")
     if settings.telemetry.docs_public:

@@ -13,6 +13,8 @@ from config import Settings, SettingsError
 from gateway import __version__
 from gateway.commands.chat import add_chat_flags, chat
 from gateway.commands.check import check
+from gateway.commands.keys import add_keys_flags, keys
+from gateway.commands.revoke import add_revoke_flags, revoke
 from gateway.commands.token import add_token_flags, token
 from gateway.flags import add_settings_flags, assignments_of, read_checked_settings, read_settings, variables_of
 from gateway.identity.local_key import LocalKeyError
@@ -96,6 +98,14 @@ def _token(options: argparse.Namespace) -> int:
     return 0
 
 
+def _keys(options: argparse.Namespace) -> int:
+    return keys(read_settings(options), options)
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    return revoke(read_settings(options), options)
+
+
 def _chat(options: argparse.Namespace) -> int:
     return chat(read_settings(options), options)
 
@@ -111,7 +121,14 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
     "engine": (_engine, "Run the engine's supervisor alone; flags that are not listed here are passed on to it."),
     "check": (_check, "Check the settings, say everything that is wrong, and end."),
     "token": (_token, "Print a signed token (JWT) for a user."),
+    "keys": (_keys, "Create, list, rotate or revoke API keys of a running gateway."),
+    "revoke": (_revoke, "Revoke tokens (JWT) at every gateway."),
     "chat": (_chat, "Chat in the terminal with any OpenAI-compatible server."),
     "version": (_version, "Print the version."),
 }
-_EXTRA_FLAGS: dict[str, Callable[[argparse.ArgumentParser], None]] = {"token": add_token_flags, "chat": add_chat_flags}
+_EXTRA_FLAGS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "token": add_token_flags,
+    "keys": add_keys_flags,
+    "revoke": add_revoke_flags,
+    "chat": add_chat_flags,
+}

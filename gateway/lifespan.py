@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import Settings
-from gateway.identity import Authenticator, Issuers, Tenants
-from gateway.identity.keys import KeyStore
+from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
-from gateway.identity.own_tokens import own_secret
 from gateway.pipeline import Pipeline
 from gateway.quota import Limiter
 from gateway.routing import Discovery, Fleet, FleetWatcher
@@ -29,10 +27,7 @@ class Rooms:
     settings: Settings
     metrics: Metrics
     store: Store
-    keys: KeyStore
-    tenants: Tenants
-    issuers: Issuers
-    authenticator: Authenticator
+    identity: Identity
     fleet: Fleet
     discovery: Discovery
     sessions: SessionStore
@@ -46,8 +41,6 @@ def build_rooms(settings: Settings) -> Rooms:
     """Return the rooms, wired. Reads or makes the local key, reads the tenants' file; opens no connection."""
     metrics = Metrics()
     store = open_store(settings.redis, metrics)
-    keys = KeyStore(store)
-    tenants = Tenants(settings.auth.tenants_file)
     fleet = Fleet(settings, metrics)
     sessions = SessionStore(store, settings.sessions)
     engines = EngineConnections(
@@ -59,17 +52,13 @@ def build_rooms(settings: Settings) -> Rooms:
     fleet.on_gone.append(lambda member: engines.forget(member.replica))
     limiter = Limiter(settings.limits, store, metrics)
     given_key, local_key = _local_keys(settings)
-    issuers = Issuers(settings.auth, own_secret(settings.auth, local_key))
     salt_secret = settings.prompt.cache_salt_secret.get_secret_value() or local_key
     session_room = SessionRoom(sessions, settings.sessions)
     return Rooms(
         settings=settings,
         metrics=metrics,
         store=store,
-        keys=keys,
-        tenants=tenants,
-        issuers=issuers,
-        authenticator=Authenticator(settings.auth, issuers, keys, tenants, (given_key, local_key)),
+        identity=Identity(settings.auth, store, given_key, local_key),
         fleet=fleet,
         discovery=Discovery(fleet, settings),
         sessions=sessions,
@@ -80,12 +69,12 @@ def build_rooms(settings: Settings) -> Rooms:
 
 @asynccontextmanager
 async def opened(rooms: Rooms) -> AsyncIterator[None]:
-    """Watch tenants, issuers and fleet until exit, then close engines and Redis: settles on their way go first."""
+    """Watch identity and fleet until exit, then close engines and Redis: settles on their way go first."""
     logger = get_logger()
     try:
         watcher = FleetWatcher(rooms.fleet, rooms.settings.routing)
         sources = rooms.discovery
-        async with rooms.tenants.running(), rooms.issuers.running(), sources.running(), watcher.running():
+        async with rooms.identity.running(), sources.running(), watcher.running():
             logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
             try:
                 yield

@@ -36,7 +36,7 @@ class GatewayServer(uvicorn.Server):
         """
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._rooms.tenants.ask_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._rooms.identity.tenants.ask_to_reload)
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -9,7 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.pages import page
 from gateway.api.state import AdminOf, RoomsOf
-from gateway.identity.keys import KeyRecord
+from gateway.errors import InvalidRequest
+from gateway.identity.key_record import KeyRecord
+from gateway.identity.keys import NewKey
+from gateway.identity.principal import mark_of_key
+from gateway.lifespan import Rooms
 
 router = APIRouter(prefix="/admin/keys", tags=["admin"])
 
@@ -17,21 +22,44 @@ _Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^{}\x00-\
 _Scope = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 
 
-class NewKey(BaseModel):
-    """Whom a key is for. `scopes` may hold `admin`."""
+class KeyRequest(BaseModel):
+    """Whom a key is for. `user` is the key's own id where it is left out; `scopes` may hold `admin`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     tenant: _Name
-    user: _Name
+    user: _Name | None = None
     scopes: list[_Scope] = Field(default_factory=list, max_length=32)
+    models: list[_Name] | None = Field(None, max_length=256)
+    tier: _Name | None = None
+    expires_at: int | None = None
+
+
+class RotationRequest(BaseModel):
+    """How long the present key still holds beside the new one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    grace_seconds: int = Field(0, ge=0, le=2_592_000)
 
 
 @router.post("", status_code=201)
-async def create_key(new: NewKey, rooms: RoomsOf, admin: AdminOf) -> dict[str, Any]:
+async def create_key(asked: KeyRequest, rooms: RoomsOf, admin: AdminOf) -> dict[str, Any]:
     """Create a key. The answer is the only place where it is ever shown."""
     del admin
-    key, record = await rooms.keys.create(new.tenant, new.user, frozenset(new.scopes))
+    if asked.tier is not None and asked.tier not in rooms.identity.tenants.table.tiers:
+        raise InvalidRequest(f"There is no tier '{asked.tier}'.", param="tier", code="invalid_value")
+    if asked.expires_at is not None and asked.expires_at <= time.time():
+        raise InvalidRequest("'expires_at' is not in the future.", param="expires_at", code="invalid_value")
+    new = NewKey(
+        tenant=asked.tenant,
+        user=asked.user,
+        scopes=frozenset(asked.scopes),
+        models=None if asked.models is None else frozenset(asked.models),
+        tier=asked.tier,
+        expires_at=asked.expires_at,
+    )
+    key, record = await rooms.identity.keys.create(new)
     return {"key": key, **_shown(record)}
 
 
@@ -39,15 +67,37 @@ async def create_key(new: NewKey, rooms: RoomsOf, admin: AdminOf) -> dict[str, A
 async def list_keys(rooms: RoomsOf, admin: AdminOf) -> dict[str, Any]:
     """List the keys, without the keys themselves."""
     del admin
-    return page([_shown(record) for record in await rooms.keys.records()])
+    return page([_shown(record) for record in await rooms.identity.keys.records()])
+
+
+@router.post("/{key_id}/rotate")
+async def rotate_key(
+    key_id: str, rooms: RoomsOf, admin: AdminOf, asked: RotationRequest | None = None
+) -> dict[str, Any]:
+    """Make a new key in place of this one: of the same id, user and rights. It is shown here and nowhere else."""
+    del admin
+    grace_seconds = asked.grace_seconds if asked else 0
+    key, record = await rooms.identity.keys.rotate(key_id, grace_seconds)
+    if not grace_seconds:
+        # Afterwards: what the old key makes until it is gone is revoked too.
+        await rooms.identity.revocations.revoke(mark_of_key(key_id), _last_token_ends(rooms))
+    return {"key": key, **_shown(record)}
 
 
 @router.delete("/{key_id}")
 async def revoke_key(key_id: str, rooms: RoomsOf, admin: AdminOf) -> dict[str, Any]:
-    """Revoke a key; every gateway refuses it within a second."""
+    """Revoke a key and the tokens made with it; every gateway refuses them within a second."""
     del admin
-    await rooms.keys.revoke(key_id)
+    # First its tokens, so that a revocation that failed halfway can be asked for again.
+    until = _last_token_ends(rooms)
+    await rooms.identity.revocations.revoke(mark_of_key(key_id), until, at=until)
+    await rooms.identity.keys.revoke(key_id)
     return {"id": key_id, "object": "api_key.deleted", "deleted": True}
+
+
+def _last_token_ends(rooms: Rooms) -> float:
+    auth = rooms.settings.auth
+    return time.time() + auth.jwt_ttl_seconds + auth.jwt_leeway_seconds + 60.0
 
 
 def _shown(record: KeyRecord) -> dict[str, Any]:
@@ -58,5 +108,9 @@ def _shown(record: KeyRecord) -> dict[str, Any]:
         "tenant": record.tenant,
         "user": record.user,
         "scopes": sorted(record.scopes),
+        "models": None if record.models is None else sorted(record.models),
+        "tier": record.tier,
         "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "last_used_at": record.last_used_at,
     }

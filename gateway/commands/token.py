@@ -6,7 +6,7 @@ import argparse
 
 from config import Settings, SettingsError
 from gateway.identity.local_key import read_local_key
-from gateway.identity.own_tokens import mint, own_secret
+from gateway.identity.own_tokens import OwnTokens, own_secret
 from gateway.identity.principal import Principal
 
 
@@ -38,4 +38,5 @@ def token(settings: Settings, options: argparse.Namespace) -> str:
         auth = auth.model_copy(update={"jwt_ttl_seconds": options.ttl})
     secret = own_secret(auth, read_local_key(settings.data_dir))
     scopes = frozenset(" ".join(options.scope).split())
-    return mint(auth, secret, Principal(options.tenant, options.user, scopes, tier=options.tier))
+    text, _ = OwnTokens(auth, secret).mint(Principal(options.tenant, options.user, scopes, tier=options.tier))
+    return text

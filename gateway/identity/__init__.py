@@ -1,8 +1,7 @@
 """Who is asking: a bearer credential becomes a Caller."""
 
 from gateway.identity.authenticator import Authenticator
-from gateway.identity.issuers import Issuers
 from gateway.identity.middleware import AuthenticationMiddleware
-from gateway.identity.tenants_watch import Tenants
+from gateway.identity.room import Identity
 
-__all__ = ["AuthenticationMiddleware", "Authenticator", "Issuers", "Tenants"]
+__all__ = ["AuthenticationMiddleware", "Authenticator", "Identity"]

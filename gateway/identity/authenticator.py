@@ -6,15 +6,17 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from config import AuthSettings
 from config.schema import AuthMode
 from gateway.domain import Caller
 from gateway.errors import Unauthenticated
 from gateway.identity.issuers import Issuers
+from gateway.identity.key_uses import KeyUses
 from gateway.identity.keys import KeyStore
 from gateway.identity.principal import Principal
+from gateway.identity.revocations import Revocations
 from gateway.identity.tenants_watch import Tenants
 
 _CACHE_ENTRIES = 10_000
@@ -28,29 +30,37 @@ ANONYMOUS = Principal(tenant="local", user="anonymous", scopes=frozenset({"admin
 @dataclass(frozen=True, slots=True)
 class _Known:
     caller: Caller
+    principal: Principal
     until: float
 
 
-class Authenticator:
-    """Knows every kind of credential. `local_keys` are those of this machine (file, GATEWAY_API_KEY), if any."""
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What an authenticator asks. `local_keys` are those of this machine (file, GATEWAY_API_KEY), if any."""
 
-    def __init__(
-        self,
-        settings: AuthSettings,
-        issuers: Issuers,
-        keys: KeyStore,
-        tenants: Tenants,
-        local_keys: tuple[str, ...],
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    issuers: Issuers
+    keys: KeyStore
+    uses: KeyUses
+    tenants: Tenants
+    revocations: Revocations
+    local_keys: tuple[str, ...]
+
+
+class Authenticator:
+    """Knows every kind of credential."""
+
+    def __init__(self, settings: AuthSettings, knowledge: Knowledge, now: Callable[[], float] = time.time) -> None:
         self._open = settings.mode is AuthMode.OFF
-        self._issuers = issuers
-        self._keys = keys
-        self._tenants = tenants
+        self._issuers = knowledge.issuers
+        self._keys = knowledge.keys
+        self._uses = knowledge.uses
+        self._tenants = knowledge.tenants
+        self._revocations = knowledge.revocations
         # Who is remembered was found with the keys and the table of that moment.
-        tenants.on_change(self.forget)
-        issuers.on_change(self.forget)
-        self._local_keys = tuple(key.encode() for key in local_keys if key)
+        self._tenants.on_change(self.forget)
+        self._issuers.on_change(self.forget)
+        self._revocations.on_change(self._forget_revoked)
+        self._local_keys = tuple(key.encode() for key in knowledge.local_keys if key)
         self._now = now
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
@@ -72,26 +82,42 @@ class Authenticator:
         """
         if self._open:
             return self._tenants.table.caller(ANONYMOUS)
+        return (await self._found(authorization)).caller
+
+    async def principal(self, authorization: bytes | None) -> Principal:
+        """Return what the credential says, as it may be handed on. Raises as authenticate does."""
+        return ANONYMOUS if self._open else (await self._found(authorization)).principal
+
+    async def _found(self, authorization: bytes | None) -> _Known:
         if authorization is None:
             raise Unauthenticated("No credential. Send `Authorization: Bearer <API key or JWT>`.")
-        known = self.recall(authorization)
-        if known is not None:
+        known = self._known.get(authorization)
+        if known is not None and known.until > self._now():
             return known
-        principal = await self._check(_bearer(authorization))
-        # No waiting from here on, so that nobody is remembered by a table that is no longer the one.
-        caller = self._tenants.table.caller(principal)
-        self._remember(authorization, _Known(caller, principal.until))
-        return caller
+        principal, until = await self._check(_bearer(authorization))
+        # No waiting from here on, so that nobody is remembered by what is no longer so.
+        if self._revocations.has(principal):
+            raise Unauthenticated("The credential has been revoked.")
+        known = _Known(self._tenants.table.caller(principal), principal, until)
+        self._remember(authorization, known)
+        return known
 
-    async def _check(self, credential: str) -> Principal:
+    async def _check(self, credential: str) -> tuple[Principal, float]:
+        """Return whom the credential names, and until when that may be remembered."""
         if self._is_local(credential):
-            return LOCAL
+            return LOCAL, LOCAL.until
         if credential.count(".") == 2:
-            return await self._issuers.verify(credential)
-        found = await self._keys.find(credential)
-        if found is None:
+            principal = await self._issuers.verify(credential)
+            return principal, principal.until
+        record = await self._keys.find(credential)
+        if record is None:
             raise Unauthenticated("The API key is not valid.")
-        return replace(found, until=self._now() + _KEY_CACHE_SECONDS)
+        now = self._now()
+        principal = record.principal(now)
+        if principal.until <= now:
+            raise Unauthenticated("The API key has expired.")
+        self._uses.note(record.id)
+        return principal, min(principal.until, now + _KEY_CACHE_SECONDS)
 
     def _is_local(self, credential: str) -> bool:
         given = credential.encode("utf-8", "surrogateescape")
@@ -103,6 +129,11 @@ class Authenticator:
         self._known.move_to_end(authorization)
         while len(self._known) > _CACHE_ENTRIES:
             self._known.popitem(last=False)
+
+    def _forget_revoked(self) -> None:
+        for authorization, known in list(self._known.items()):
+            if self._revocations.has(known.principal):
+                del self._known[authorization]
 
 
 def _bearer(authorization: bytes) -> str:

@@ -10,7 +10,8 @@ from gateway.identity.principal import Principal, mark_of_subject, mark_of_token
 from gateway.identity.token_text import Claims
 
 _MAX_NAME = 256
-_MAX_MARKS = 8
+MAX_MARKS = 8
+"""How many steps of a token made for one made for another can be told, and so how many there may be."""
 
 
 def principal_of(issuer: IssuerSettings, claims: Claims, until: float) -> Principal:
@@ -32,6 +33,7 @@ def principal_of(issuer: IssuerSettings, claims: Claims, until: float) -> Princi
         until=until,
         since=_since(claims, "iat"),
         marks=_marks(issuer.name, claims),
+        by_token=True,
     )
 
 
@@ -43,7 +45,7 @@ def principal_of_own(claims: Claims, until: float) -> Principal:
     if not (models is None or (isinstance(models, list) and all(isinstance(name, str) for name in models))):
         raise Unauthenticated("The token's models is not a list of names.")
     via = claims.get("via", [])
-    if not (isinstance(via, list) and len(via) <= _MAX_MARKS and all(isinstance(mark, str) for mark in via)):
+    if not (isinstance(via, list) and len(via) <= MAX_MARKS and all(isinstance(mark, str) for mark in via)):
         raise Unauthenticated("The token's via is not a short list of texts.")
     return Principal(
         tenant=_tenant_name(claims.get("tenant", claims["iss"]), "tenant"),
@@ -53,7 +55,8 @@ def principal_of_own(claims: Claims, until: float) -> Principal:
         tier=None if tier is None else _name(tier, "tier"),
         until=until,
         since=_since(claims, "auth_time" if "auth_time" in claims else "iat"),
-        marks=(*_marks(BUILT_IN, claims), *via),
+        marks=tuple(dict.fromkeys([*via, *_marks(BUILT_IN, claims)])),
+        by_token=True,
     )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import jwt
 
 from config import AuthSettings
-from config.issuers import Algorithm
+from config.issuers import BUILT_IN, Algorithm
 from gateway.errors import IssuerUnavailable, Unauthenticated
 from gateway.identity.claims import principal_of, principal_of_own
 from gateway.identity.key_ring import KeyRing
@@ -88,6 +88,7 @@ class Issuers:
             own_keys,
             principal_of_own,
         )
+        self.names = frozenset({BUILT_IN, *(each.name for each in settings.issuers)})
         self._by_iss = {own.iss: own}
         for each in settings.issuers:
             ring = KeyRing(each.name, source_of(each), self._changed)

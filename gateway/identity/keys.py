@@ -6,97 +6,135 @@ https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import NotFound
-from gateway.identity.principal import Principal
-from gateway.store import Store, keys
+from gateway.identity.key_record import KeyRecord, load_key_record
+from gateway.store import Store, keys, load_script
 
 PREFIX = "gg_"
 _SHOWN_CHARACTERS = 10
+_TRIES = 5
+
+_ROTATE = load_script("gateway.identity", "rotate_key.lua")
+_REVOKE = load_script("gateway.identity", "revoke_key.lua")
+_NOTE_USES = load_script("gateway.identity", "note_uses.lua")
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """What is kept of a key. `prefix` is its first characters, for people to tell keys apart."""
+class NewKey:
+    """What a key is to be. Without a user it is its own: the key's id."""
 
-    id: str
-    prefix: str
     tenant: str
-    user: str
-    scopes: frozenset[str]
-    created_at: int
+    user: str | None = None
+    scopes: frozenset[str] = frozenset()
+    models: frozenset[str] | None = None
+    tier: str | None = None
+    expires_at: int | None = None
 
 
-def digest_of(key: str) -> str:
-    """Return the digest that a key is stored and looked up by."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+def digest_of(secret: str) -> str:
+    """Return the digest that a key, or a login code, is stored and looked up by."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class KeyStore:
-    """Creates, finds, lists and revokes keys."""
+    """Creates, finds, lists, rotates and revokes keys."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def create(self, tenant: str, user: str, scopes: frozenset[str]) -> tuple[str, KeyRecord]:
+    async def create(self, new: NewKey) -> tuple[str, KeyRecord]:
         """Return a new key and its record; the key itself is nowhere else. Raises StoreDown."""
-        key = PREFIX + secrets.token_urlsafe(32)
+        key, key_id = _new_key(), f"key_{secrets.token_hex(8)}"
         record = KeyRecord(
-            id=f"key_{secrets.token_hex(8)}",
+            id=key_id,
             prefix=key[:_SHOWN_CHARACTERS],
-            tenant=tenant,
-            user=user,
-            scopes=scopes,
+            tenant=new.tenant,
+            user=new.user or key_id,
             created_at=int(time.time()),
+            scopes=new.scopes,
+            models=new.models,
+            tier=new.tier,
+            expires_at=new.expires_at,
         )
-        digest = digest_of(key)
-        await self._store.call("HSET", keys.api_key(digest), *_fields(record))
-        await self._store.call("HSET", keys.api_key_index(), record.id, digest)
+        await self._write(key, record, "", "", 0)
         return key, record
 
-    async def find(self, key: str) -> Principal | None:
-        """Return the principal behind `key`, None for an unknown one. Raises StoreDown."""
-        record = await self._read(digest_of(key))
-        return Principal(record.tenant, record.user, record.scopes) if record else None
+    async def find(self, key: str) -> KeyRecord | None:
+        """Return the record of `key`, None for an unknown one. Whether it has expired is not looked at.
+
+        Raises StoreDown.
+        """
+        text: bytes | None = await self._store.call("GET", keys.api_key(digest_of(key)))
+        return None if text is None else load_key_record(text)
 
     async def records(self) -> list[KeyRecord]:
         """Return every key's record, oldest first. Raises StoreDown."""
-        index: list[bytes] = await self._store.call("HVALS", keys.api_key_index())
-        records = [await self._read(digest.decode()) for digest in index]
-        return sorted((record for record in records if record), key=lambda record: (record.created_at, record.id))
+        index: list[bytes] = await self._store.call("HGETALL", keys.api_key_index())
+        ids, digests = index[::2], [digest.decode() for digest in index[1::2]]
+        if not ids:
+            return []
+        texts, uses = await asyncio.gather(
+            self._store.call("MGET", *map(keys.api_key, digests)),
+            self._store.call("HMGET", keys.api_key_uses(), *ids),
+        )
+        records = [load_key_record(text, used) for text, used in zip(texts, uses, strict=True) if text]
+        return sorted(records, key=lambda record: (record.created_at, record.id))
+
+    async def rotate(self, key_id: str, grace_seconds: float) -> tuple[str, KeyRecord]:
+        """Return a new key in place of the present one, which holds for a while yet. Raises NotFound, StoreDown."""
+        key = _new_key()
+        for _ in range(_TRIES):
+            digest, earlier = await self._digests(key_id)
+            text: bytes | None = await self._store.call("GET", keys.api_key(digest))
+            if text is None:
+                break
+            record = replace(load_key_record(text), prefix=key[:_SHOWN_CHARACTERS])
+            if await self._write(key, record, digest, earlier, int(grace_seconds * 1000)):
+                return key, record
+        raise _unknown(key_id)
 
     async def revoke(self, key_id: str) -> None:
-        """Delete a key. Raises NotFound, StoreDown."""
-        digest: bytes | None = await self._store.call("HGET", keys.api_key_index(), key_id)
+        """Delete a key, and the one before its rotation. Raises NotFound, StoreDown."""
+        for _ in range(_TRIES):
+            digest, earlier = await self._digests(key_id)
+            touched = [keys.api_key_index(), keys.api_key_earlier(), keys.api_key_uses()]
+            touched += [keys.api_key(digest), keys.api_key(earlier)]
+            if await self._store.run(_REVOKE, touched, [key_id, digest]):
+                return
+        raise _unknown(key_id)
+
+    async def note_uses(self, uses: dict[str, int]) -> None:
+        """Write down when keys, by their ids, were used; a key that is gone stays so. Raises StoreDown."""
+        flat = [part for pair in uses.items() for part in pair]
+        await self._store.run(_NOTE_USES, [keys.api_key_index(), keys.api_key_uses()], flat)
+
+    async def _digests(self, key_id: str) -> tuple[str, str]:
+        digest, earlier = await asyncio.gather(
+            self._store.call("HGET", keys.api_key_index(), key_id),
+            self._store.call("HGET", keys.api_key_earlier(), key_id),
+        )
         if digest is None:
-            raise NotFound(f"There is no API key '{key_id}'.", param="id")
-        await self._store.call("DEL", keys.api_key(digest.decode()))
-        await self._store.call("HDEL", keys.api_key_index(), key_id)
+            raise _unknown(key_id)
+        return digest.decode(), (earlier or b"").decode()
 
-    async def _read(self, digest: str) -> KeyRecord | None:
-        flat: list[bytes] = await self._store.call("HGETALL", keys.api_key(digest))
-        return _record(flat) if flat else None
-
-
-def _fields(record: KeyRecord) -> list[str]:
-    return [
-        *("id", record.id, "prefix", record.prefix, "tenant", record.tenant, "user", record.user),
-        *("scopes", " ".join(sorted(record.scopes)), "created_at", str(record.created_at)),
-    ]
+    async def _write(self, key: str, record: KeyRecord, present: str, earlier: str, grace_ms: int) -> bool:
+        """Write a key's record in place of the present one; not if that is no longer the present one."""
+        digest = digest_of(key)
+        touched = [keys.api_key_index(), keys.api_key_earlier()]
+        touched += [keys.api_key(digest), keys.api_key(present), keys.api_key(earlier)]
+        written = await self._store.run(_ROTATE, touched, [record.id, record.dump(), digest, present, grace_ms])
+        return bool(written)
 
 
-def _record(flat: list[bytes]) -> KeyRecord:
-    texts = [item.decode() for item in flat]
-    fields = dict(zip(texts[::2], texts[1::2], strict=True))
-    return KeyRecord(
-        id=fields["id"],
-        prefix=fields["prefix"],
-        tenant=fields["tenant"],
-        user=fields["user"],
-        scopes=frozenset(fields["scopes"].split()),
-        created_at=int(fields["created_at"]),
-    )
+def _new_key() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def _unknown(key_id: str) -> NotFound:
+    return NotFound(f"There is no API key '{key_id}'.", param="id")

@@ -26,24 +26,36 @@ def own_secret(settings: AuthSettings, local_key: str) -> bytes:
     return HKDF(SHA256(), _SECRET_BYTES, salt=None, info=_PURPOSE).derive(local_key.encode())
 
 
-def mint(settings: AuthSettings, secret: bytes, principal: Principal, now: float | None = None) -> str:
-    """Return a token that says what `principal` is, from now for `auth.jwt_ttl_seconds` or until its own end."""
-    now = time.time() if now is None else now
-    claims: dict[str, Any] = {
-        "iss": settings.jwt_issuer,
-        "aud": settings.jwt_audience,
-        "sub": principal.user,
-        "tenant": principal.tenant,
-        "scope": " ".join(sorted(principal.scopes)),
-        "iat": int(now),
-        "auth_time": principal.since or now,
-        "exp": int(min(now + settings.jwt_ttl_seconds, principal.until)),
-        "jti": uuid.uuid4().hex,
-    }
-    if principal.models is not None:
-        claims["models"] = sorted(principal.models)
-    if principal.tier is not None:
-        claims["tier"] = principal.tier
-    if principal.marks:
-        claims["via"] = list(principal.marks)
-    return jwt.encode(claims, secret, algorithm=OWN_ALGORITHM)
+class OwnTokens:
+    """Makes the gateway's own tokens."""
+
+    def __init__(self, settings: AuthSettings, secret: bytes) -> None:
+        self._settings = settings
+        self._secret = secret
+
+    def mint(self, principal: Principal, now: float | None = None) -> tuple[str, int]:
+        """Return a token that says what `principal` is and never more, and the seconds for which it holds.
+
+        That is `auth.jwt_ttl_seconds` from now, or until the principal's own end. The token tells what it was made by,
+        and so ends with that when it is revoked.
+        """
+        now = time.time() if now is None else now
+        seconds = max(0, int(min(self._settings.jwt_ttl_seconds, principal.until - now)))
+        claims: dict[str, Any] = {
+            "iss": self._settings.jwt_issuer,
+            "aud": self._settings.jwt_audience,
+            "sub": principal.user,
+            "tenant": principal.tenant,
+            "scope": " ".join(sorted(principal.scopes)),
+            "iat": int(now),
+            "auth_time": principal.since or now,
+            "exp": int(now) + seconds,
+            "jti": uuid.uuid4().hex,
+        }
+        if principal.models is not None:
+            claims["models"] = sorted(principal.models)
+        if principal.tier is not None:
+            claims["tier"] = principal.tier
+        if principal.marks:
+            claims["via"] = list(principal.marks)
+        return jwt.encode(claims, self._secret, algorithm=OWN_ALGORITHM), seconds

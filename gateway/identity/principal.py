@@ -18,7 +18,9 @@ class Principal:
     since: float = 0.0
     """When the bearer last proved who it is: what was revoked at or after this moment no longer holds."""
     marks: tuple[str, ...] = ()
-    """What this can be revoked by; see `marks`."""
+    """What this can be revoked by."""
+    by_token: bool = False
+    """Whether the credential is a token, and no key."""
 
 
 def mark_of_token(issuer: str, token_id: str) -> str:

@@ -50,6 +50,17 @@ class Progress:
         name = models[0].get("id")
         return name if isinstance(name, str) else None
 
+    async def login_code(self, key: str) -> str | None:
+        """Return a code that lets a page in once as the holder of `key`, None where none can be had."""
+        try:
+            response = await self._http.post(
+                f"{self._base_url.removesuffix('/v1')}/auth/login-codes", headers={"authorization": f"Bearer {key}"}
+            )
+            code = response.json()["code"] if response.status_code == httpx.codes.CREATED else None
+        except (httpx.HTTPError, ValueError, LookupError, TypeError):
+            return None
+        return code if isinstance(code, str) else None
+
     async def _stage(self, seconds: float) -> tuple[str, float]:
         if self._status_url is None:
             return "gateway: waiting for an engine", seconds

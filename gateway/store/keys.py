@@ -1,8 +1,10 @@
 """Every key name in Redis.
 
 A tenant's keys carry the tenant as the cluster hash tag (`{tenant}`), so that one script may touch several of them:
-https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags. Only `api_key` and
-`api_key_index` have no tenant: a key must be found before its tenant is known.
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags. Without a tenant are
+`api_key`, `api_key_index`, `api_key_earlier`, `api_key_uses` (a key must be found before its tenant is known),
+`revocations`, `revocations_version` (for all gateways) and `login_code`. What one script touches is in one slot there
+too.
 """
 
 from __future__ import annotations
@@ -38,10 +40,35 @@ def sessions_of(tenant: str, user: str) -> str:
 
 
 def api_key(digest: str) -> str:
-    """Hash: the caller behind the API key with this SHA-256 digest."""
-    return f"{_ROOT}:apikey:{digest}"
+    """String: the record, as JSON, of the API key with this SHA-256 digest."""
+    return f"{_ROOT}:apikey:{{apikeys}}:{digest}"
 
 
 def api_key_index() -> str:
     """Hash: public key id → digest, so that keys can be listed and revoked without their secret."""
-    return f"{_ROOT}:apikeys"
+    return f"{_ROOT}:apikeys:{{apikeys}}"
+
+
+def api_key_earlier() -> str:
+    """Hash: public key id → digest of the key before its rotation, which may hold for a while yet."""
+    return f"{_ROOT}:apikeys:{{apikeys}}:earlier"
+
+
+def api_key_uses() -> str:
+    """Hash: public key id → Unix time of its last use, give or take a minute."""
+    return f"{_ROOT}:apikeys:{{apikeys}}:uses"
+
+
+def revocations() -> str:
+    """Sorted set: what is revoked, and since when, by the Unix time at which that may be forgotten."""
+    return f"{_ROOT}:revocations:{{revocations}}"
+
+
+def revocations_version() -> str:
+    """String: a random word, another one after each change of the revocations."""
+    return f"{_ROOT}:revocations:{{revocations}}:version"
+
+
+def login_code(digest: str) -> str:
+    """String with expiry: whom the login code with this SHA-256 digest lets in, as JSON."""
+    return f"{_ROOT}:login:{digest}"

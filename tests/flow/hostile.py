@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gateway.api.keys import NewKey
+from gateway.api.keys import KeyRequest
 from gateway.api.sessions import NewSession
 from gateway.domain import Endpoint, JsonObject
 from gateway.prompt.policy import TABLES, Action, Parameter
@@ -145,7 +145,7 @@ def sessions_target() -> Target:
 
 def keys_target() -> Target:
     """`/admin/keys`."""
-    wrong = _wrong_of_model(NewKey.model_json_schema())
+    wrong = _wrong_of_model(KeyRequest.model_json_schema())
     return Target(
         "keys",
         "/admin/keys",

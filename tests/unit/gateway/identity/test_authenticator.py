@@ -15,7 +15,9 @@ from config.schema import AuthMode
 from gateway.domain import Caller
 from gateway.errors import StoreDown, Unauthenticated
 from gateway.identity import Authenticator
-from gateway.identity.keys import KeyStore
+from gateway.identity.keys import KeyStore, NewKey
+from gateway.identity.principal import mark_of_subject, mark_of_token
+from gateway.identity.revocations import Revocations
 from gateway.store import Store, open_store
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.redis_server import RedisServer
@@ -101,7 +103,7 @@ async def test_a_token_is_its_user(store: Store) -> None:
 
 
 async def test_a_key_from_redis_is_its_user(store: Store) -> None:
-    key, _ = await KeyStore(store).create("acme", "bob", frozenset({"chat"}))
+    key, _ = await KeyStore(store).create(NewKey("acme", "bob", frozenset({"chat"})))
     caller = await authenticator(store).authenticate(b"Bearer " + key.encode())
     assert caller == Caller("acme", "bob", frozenset({"chat"}))
 
@@ -144,7 +146,7 @@ async def test_a_token_is_recalled_until_it_expires_and_not_longer(store: Store)
 async def test_a_revoked_key_works_for_a_second_at_most(store: Store) -> None:
     clock = Clock()
     known, keys = authenticator(store, clock), KeyStore(store)
-    key, record = await keys.create("acme", "bob", frozenset())
+    key, record = await keys.create(NewKey("acme", "bob"))
     header = b"Bearer " + key.encode()
     await known.authenticate(header)
     await keys.revoke(record.id)
@@ -160,7 +162,7 @@ async def test_a_key_that_is_known_works_while_redis_is_away_and_then_is_unavail
     clock = Clock()
     store = store_at(private_redis, breaker_seconds=60)
     known = authenticator(store, clock)
-    key, _ = await KeyStore(store).create("acme", "bob", frozenset())
+    key, _ = await KeyStore(store).create(NewKey("acme", "bob"))
     header = b"Bearer " + key.encode()
     await known.authenticate(header)
     private_redis.kill()
@@ -186,3 +188,44 @@ async def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(
     for header in headers:
         await known.authenticate(header)
     assert [known.recall(header) is not None for header in headers] == [False, False, True, True, True]
+
+
+async def test_a_key_that_has_expired_is_refused_and_not_remembered_beyond_its_end(store: Store) -> None:
+    clock = Clock()
+    known = authenticator(store, clock)
+    key, _ = await KeyStore(store).create(NewKey("acme", "bob", expires_at=int(time.time()) + 100))
+    header = b"Bearer " + key.encode()
+    clock.ahead = 99
+    assert await known.authenticate(header)
+    clock.ahead = 100.5
+    assert known.recall(header) is None
+    with pytest.raises(Unauthenticated, match="expired"):
+        await known.authenticate(header)
+
+
+async def test_what_is_revoked_is_forgotten_at_once_and_refused(private_redis: RedisServer, store_at: StoreAt) -> None:
+    store = store_at(private_redis)
+    revocations = Revocations(store)
+    known = authenticator_of(store, revocations=revocations)
+    headers = {name: b"Bearer " + token(claims(sub=name, jti=name, iat=int(time.time()))).encode() for name in "abc"}
+    for header in headers.values():
+        await known.authenticate(header)
+    await revocations.revoke(mark_of_token("built-in", "a"), time.time() + 60)
+    await revocations.revoke(mark_of_subject("built-in", "b"), time.time() + 60)
+    assert [known.recall(header) is not None for header in headers.values()] == [False, False, True]
+    for name in "ab":
+        with pytest.raises(Unauthenticated, match="revoked"):
+            await known.authenticate(headers[name])
+
+
+async def test_a_principal_says_what_may_be_handed_on(store: Store) -> None:
+    key, record = await KeyStore(store).create(NewKey("acme", None, frozenset({"chat"}), frozenset({"m"}), "gold"))
+    header = b"Bearer " + key.encode()
+    known = authenticator(store)
+    principal = await known.principal(header)
+    assert (principal.user, principal.models, principal.tier) == (record.id, frozenset({"m"}), "gold")
+    assert principal.marks == (f"key:{record.id}",)
+    assert not principal.by_token
+    assert (await known.principal(b"Bearer " + token().encode())).by_token
+    off = authenticator(store, mode=AuthMode.OFF)
+    assert (await off.principal(None)).user == "anonymous"

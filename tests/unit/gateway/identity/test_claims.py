@@ -37,13 +37,13 @@ def read(said: dict[str, Any] | None = None, **settings: Any) -> Principal:
 
 
 def test_without_a_mapping_a_token_says_its_user_and_nothing_more() -> None:
-    assert read() == Principal("corp", "corp:ann", until=1000.0, since=100.0, marks=("sub:corp:ann",))
+    assert read() == Principal("corp", "corp:ann", until=1000.0, since=100.0, marks=("sub:corp:ann",), by_token=True)
 
 
 def test_a_mapping_says_which_claim_is_what() -> None:
     assert read({"jti": "t1"}, **MAPPED) == Principal(
         "corp:acme", "corp:ann", frozenset({"admin"}), frozenset({"a", "b"}), "gold", 1000.0, 100.0,
-        ("sub:corp:ann", "jti:corp:t1"),
+        ("sub:corp:ann", "jti:corp:t1"), True,
     )  # fmt: skip
 
 

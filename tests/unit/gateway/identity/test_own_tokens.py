@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from config import AuthSettings
 from gateway.errors import Unauthenticated
 from gateway.identity.issuers import Issuers
-from gateway.identity.own_tokens import mint, own_secret
+from gateway.identity.own_tokens import OwnTokens, own_secret
 from gateway.identity.principal import Principal
 from tests.unit.gateway.identity.tokens import SECRET, auth, claims, encoded, public_key, tampered, token
 
@@ -66,7 +66,7 @@ def test_a_token_holds_until_it_expires_and_the_leeway_is_over() -> None:
 
 def bare(principal: Principal) -> Principal:
     """Return it without what ends it."""
-    return replace(principal, until=float("inf"), since=0.0, marks=())
+    return replace(principal, until=float("inf"), since=0.0, marks=(), by_token=False)
 
 
 GOOD = token()
@@ -182,7 +182,7 @@ def test_without_a_secret_one_is_derived_from_the_local_key() -> None:
     assert secret == own_secret(AuthSettings(), "gg_one")
     assert secret != own_secret(AuthSettings(), "gg_two")
     assert own_secret(auth(), "gg_one") == SECRET.encode()
-    minted = mint(AuthSettings(), secret, Principal("acme", "ann"))
+    minted, _ = OwnTokens(AuthSettings(), secret).mint(Principal("acme", "ann"))
     assert Issuers(AuthSettings(), secret).check(minted).user == "ann"
     with pytest.raises(Unauthenticated):
         Issuers(AuthSettings(), own_secret(AuthSettings(), "gg_two")).check(minted)
@@ -226,16 +226,21 @@ def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: Any) -> None
 ANN = Principal("acme", "ann", frozenset({"b", "a"}), frozenset({"m"}), "gold")
 
 
+def made(principal: Principal, **settings: Any) -> str:
+    """Return a token made for `principal`."""
+    return OwnTokens(auth(**settings), SECRET.encode()).mint(principal)[0]
+
+
 def minted(principal: Principal, **settings: Any) -> Principal:
     """Return what a token made for `principal` says."""
-    return verify(mint(auth(**settings), SECRET.encode(), principal))
+    return verify(made(principal, **settings))
 
 
 def test_a_minted_token_says_the_same_and_never_more() -> None:
     principal = minted(ANN)
     assert bare(principal) == ANN
     assert 1800 <= principal.until - time.time() <= 1811
-    assert jwt.get_unverified_header(mint(auth(), SECRET.encode(), ANN))["alg"] == "HS256"
+    assert jwt.get_unverified_header(made(ANN))["alg"] == "HS256"
 
 
 def test_a_minted_token_ends_with_what_it_was_made_from() -> None:
@@ -244,11 +249,18 @@ def test_a_minted_token_ends_with_what_it_was_made_from() -> None:
 
 
 def test_a_minted_token_goes_with_what_it_was_made_from() -> None:
-    made = minted(replace(ANN, since=1234.5, marks=("key:key_1", "sub:corp:ann")))
-    assert made.since == 1234.5
-    assert {"key:key_1", "sub:corp:ann", "sub:built-in:ann"} < set(made.marks)
-    assert [mark for mark in made.marks if mark.startswith("jti:built-in:")]
+    principal = minted(replace(ANN, since=1234.5, marks=("key:key_1", "sub:corp:ann")))
+    assert principal.since == 1234.5
+    assert principal.marks[:3] == ("key:key_1", "sub:corp:ann", "sub:built-in:ann")
+    assert principal.marks[3].startswith("jti:built-in:")
+
+
+def test_the_seconds_that_a_token_holds_are_told() -> None:
+    tokens = OwnTokens(auth(), SECRET.encode())
+    assert tokens.mint(ANN)[1] == 1800
+    assert tokens.mint(replace(ANN, until=1000.0), now=990.0)[1] == 10
+    assert tokens.mint(replace(ANN, until=1000.0), now=1010.0)[1] == 0
 
 
 def test_two_minted_tokens_differ() -> None:
-    assert mint(auth(), SECRET.encode(), ANN) != mint(auth(), SECRET.encode(), ANN)
+    assert made(ANN) != made(ANN)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import SettingsError
-from gateway.identity import Tenants
+from gateway.identity.tenants_watch import Tenants
 from gateway.store import Store
 from tests.unit.gateway.identity.tokens import authenticator_of
 

@@ -13,8 +13,12 @@ from typing import Any
 from pydantic import SecretStr
 
 from config import AuthSettings
-from gateway.identity import Authenticator, Issuers, Tenants
+from gateway.identity.authenticator import Authenticator, Knowledge
+from gateway.identity.issuers import Issuers
+from gateway.identity.key_uses import KeyUses
 from gateway.identity.keys import KeyStore
+from gateway.identity.revocations import Revocations
+from gateway.identity.tenants_watch import Tenants
 from gateway.store import Store
 
 SECRET = "s" * 32
@@ -30,12 +34,22 @@ def authenticator_of(
     local_keys: tuple[str, ...] = (),
     tenants: Tenants | None = None,
     now: Callable[[], float] = time.time,
+    revocations: Revocations | None = None,
+    uses: KeyUses | None = None,
     **settings: Any,
 ) -> Authenticator:
     """Return an authenticator that takes tokens signed with SECRET, keys in `store` and these local keys."""
     chosen = auth(**settings)
-    issuers = Issuers(chosen, SECRET.encode())
-    return Authenticator(chosen, issuers, KeyStore(store), tenants or Tenants(), local_keys, now)
+    keys = KeyStore(store)
+    knowledge = Knowledge(
+        Issuers(chosen, SECRET.encode()),
+        keys,
+        uses or KeyUses(keys),
+        tenants or Tenants(),
+        revocations or Revocations(store),
+        local_keys,
+    )
+    return Authenticator(chosen, knowledge, now)
 
 
 def claims(**changed: Any) -> dict[str, Any]:

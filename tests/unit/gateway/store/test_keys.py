@@ -12,7 +12,10 @@ from redis.crc import key_slot
 from gateway.domain import SessionId
 from gateway.store import keys
 
-WITHOUT_TENANT = {"api_key", "api_key_index"}
+WITHOUT_TENANT = {
+    *("api_key", "api_key_index", "api_key_earlier", "api_key_uses"),
+    *("revocations", "revocations_version", "login_code"),
+}
 FUNCTIONS = {
     name: function
     for name, function in inspect.getmembers(keys, inspect.isfunction)
@@ -63,12 +66,28 @@ def test_the_keys_of_a_session_and_of_a_user_differ(user: str) -> None:
         keys.sessions_of("t", user),
         keys.quota("t", user),
         keys.api_key(user),
+        keys.login_code(user),
         keys.api_key_index(),
+        keys.api_key_earlier(),
+        keys.api_key_uses(),
+        keys.revocations(),
+        keys.revocations_version(),
     ]
     assert len(set(made_keys)) == len(made_keys)
 
 
 def test_every_key_has_our_prefix() -> None:
-    assert keys.api_key("d").startswith("gg:")
-    assert keys.api_key_index().startswith("gg:")
+    for name in WITHOUT_TENANT:
+        made_key = FUNCTIONS[name](*(["d"] if inspect.signature(FUNCTIONS[name]).parameters else []))
+        assert made_key.startswith("gg:")
+        assert not made_key.startswith("gg:{"), "a tenant may be called anything"
+
+
+def test_what_a_script_on_api_keys_or_revocations_touches_is_in_one_slot() -> None:
+    of_keys = [keys.api_key("a"), keys.api_key("b"), keys.api_key_index(), keys.api_key_earlier(), keys.api_key_uses()]
+    assert len({key_slot(key.encode()) for key in of_keys}) == 1
+    assert key_slot(keys.revocations().encode()) == key_slot(keys.revocations_version().encode())
+
+
+def test_every_key_of_a_tenant_has_our_prefix() -> None:
     assert all(made(name, "t", "x").startswith("gg:{t}:") for name in set(FUNCTIONS) - WITHOUT_TENANT)
