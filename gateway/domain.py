@@ -216,6 +216,10 @@ class EngineRequest:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+Sink = Callable[[bytes], bool]
+"""Takes some bytes, all of them, or refuses them."""
+
+
 class UpstreamStream(Protocol):
     """An engine's answer as it arrives. Whoever opened it owns it and must close it."""
 
@@ -227,6 +231,13 @@ class UpstreamStream(Protocol):
         """Return the next bytes of the body, `b""` at its end. Raises errors.EngineFailure. One reader at a time.
 
         Cancelling it closes the answer: who only waits for a while takes asyncio.wait, not wait_for.
+        """
+
+    async def pump(self, sink: Sink) -> None:
+        """Give `sink` what comes, as it comes, until it refuses or there is something that only read() can tell.
+
+        What a sink has refused is read next. The sink is called by the loop and must not raise. A client of engines
+        may do without: then this returns at once.
         """
 
     def close(self) -> None:

@@ -53,8 +53,9 @@ async def read_call_body(scope: Scope, receive: Receive, route: str, settings: S
 async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send) -> None:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
     settlement: Settlement = scope["state"]["settlement"]
-    response = RelayResponse(send, scope["state"]["send"], rooms.settings.stream, settlement)
-    watch = ClientWatch(client_of(scope))
+    client = client_of(scope)
+    response = RelayResponse(send, scope["state"]["send"], client, rooms.settings.stream, settlement)
+    watch = ClientWatch(client)
     try:
         await watch.run(_serve(call, rooms.pipeline, settlement, response))
     finally:

@@ -70,6 +70,13 @@ class GatewayCycle(RequestResponseCycle):
         else:
             self._send_body(message.get("body", b""), message.get("more_body", False))
 
+    def push(self, part: bytes) -> bool:
+        """Send a further part of a response that has begun; False where that would have to wait, or cannot be."""
+        if self.flow.write_paused or self.disconnected or self._head or not self.chunked_encoding:
+            return False
+        self.transport.write(_chunk(part, more_body=True))
+        return True
+
     def _start(self, message: Any) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"unexpected ASGI message '{message['type']}'")

@@ -8,6 +8,7 @@ import orjson
 from starlette.types import Send
 
 from config import StreamSettings
+from gateway.api.watch import Client
 from gateway.domain import Headers, Prompt
 from gateway.errors import GatewayError
 from gateway.reply import Reply
@@ -28,12 +29,16 @@ _STREAM_HEADERS: Headers = [
 class RelayResponse:
     """The response to one chat request. It owns nothing but the timer of its pings, which `close()` stops.
 
-    `send` is the application's, for the head; `send_part` the server's own, for what follows a stream's head.
+    `send` is the application's, for the head; `send_part` the server's own, for what follows a stream's head. Where
+    the server knows its `client`, ordinary chunks go to it straight from the engine's socket.
     """
 
-    def __init__(self, send: Send, send_part: Send, settings: StreamSettings, settlement: Settlement) -> None:
+    def __init__(
+        self, send: Send, send_part: Send, client: Client | None, settings: StreamSettings, settlement: Settlement
+    ) -> None:
         self._send = send
         self._send_part = send_part
+        self._client = client
         self._settings = settings
         self._settlement = settlement
         self._loop = asyncio.get_running_loop()
@@ -93,6 +98,12 @@ class RelayResponse:
             self._last_sent = self._sending_since = time()
             await send_part({"type": "http.response.body", "body": events, "more_body": True})
             self._sending_since = None
+            if self._client is not None:
+                await answer.pump(self._push)
+
+    def _push(self, events: bytes) -> bool:
+        self._last_sent = self._loop.time()
+        return self._client is not None and self._client.push(events)
 
     def ended_stalling(self) -> None:
         """Take back the cancellation by which a stalled request was ended, once it has had its effect."""

@@ -29,6 +29,9 @@ class Client(Protocol):
     def whole_body(self) -> bytes | None:
         """Return the request's body if all of it is here and nobody has received of it; it is gone from here then."""
 
+    def push(self, part: bytes) -> bool:
+        """Send a further part of a response that has begun; False where that would have to wait, or cannot be."""
+
 
 def client_of(scope: Scope) -> Client | None:
     """Return the client of a request; None under a server that does not say when one leaves."""

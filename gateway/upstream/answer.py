@@ -19,6 +19,7 @@ from gateway.domain import (
     Prompt,
     Replica,
     RequestId,
+    Sink,
     ToolUse,
     UpstreamStream,
     Usage,
@@ -120,6 +121,19 @@ class StreamedAnswer:
             if events:
                 return events
         return b""
+
+    async def pump(self, write: Sink) -> None:
+        """Give `write` ordinary chunks, ready to send, as they come. What is left is read next."""
+        if not self._plain or self._held or self._failure is not None or self._splicer.done:
+            return
+        splice_event, splitter = self._splicer.splice_event, self._splitter
+
+        def forward(data: bytes) -> bool:
+            # To splice an event again, where `write` refuses it, does no harm.
+            event = splice_event(data) if splitter.empty else None
+            return event is not None and write(event)
+
+        await self._stream.pump(forward)
 
     async def finish(self) -> None:
         """Take in the end of the body, so that close() gives the connection back instead of cutting it.

@@ -71,11 +71,15 @@ class HttpAnswer:
         else:
             raise EngineBroke("The engine's answer was cut off.") from cause
 
+    def peek(self) -> bytes:
+        """Return what `take` would."""
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     def take(self) -> bytes:
         """Return what has come of the body since the last call."""
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+        data = self.peek()
+        self._chunks.clear()
         self.buffered = 0
         return data
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from gateway.domain import EngineRequest, Replica, UpstreamStream
+from gateway.domain import EngineRequest, Replica, Sink, UpstreamStream
 from gateway.errors import EngineBroke, EngineFailure, EngineTimedOut, EngineUnreachable
 
 _WITHOUT_AN_ANSWER = "Server disconnected without sending a response."
@@ -42,6 +42,9 @@ class HttpxStream:
         except (httpx.HTTPError, httpx.StreamError) as exc:
             self._failure = EngineBroke("The engine's answer was cut off.")
             raise self._failure from exc
+
+    async def pump(self, sink: Sink) -> None:
+        """See the seam; it does without."""
 
     def close(self) -> None:
         """See the seam; httpx closes asynchronously, so a task does it."""

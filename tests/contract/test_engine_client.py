@@ -567,3 +567,20 @@ async def test_our_own_slowness_is_not_the_engines_silence(subject: Subject) -> 
         await asyncio.sleep(0.3)
         total += len(await stream.read())
     assert total + len(await read_all(stream)) == 20_004_864
+
+
+async def test_an_answer_that_is_pumped_has_the_same_bytes(subject: Subject) -> None:
+    await subject.engine.script("pour", bytes=999_424)
+    stream = await subject.client().open(subject.replica, chat())
+    total = 0
+
+    def take(data: bytes) -> bool:
+        nonlocal total
+        total += len(data)
+        return True
+
+    while part := await stream.read():
+        take(part)
+        await stream.pump(take)
+    stream.close()
+    assert total == 999_424

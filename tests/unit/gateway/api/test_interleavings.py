@@ -24,7 +24,7 @@ from config import (
 )
 from gateway.api.watch import CLIENT
 from gateway.app import create_app
-from gateway.domain import EngineRequest, Replica, UpstreamStream
+from gateway.domain import EngineRequest, Replica, Sink, UpstreamStream
 from gateway.errors import EngineBroke, EngineTimedOut, EngineUnreachable
 from gateway.routing.member import State
 
@@ -62,14 +62,23 @@ class ScriptedStream:
         self.headers: Mapping[bytes, bytes] = {}
         self.closed = False
         self._script = script
+        self._refused: list[bytes | Exception] = []
 
     async def read(self) -> bytes:
         """Return what the script has next."""
         assert not self.closed, "read after close"
-        item = await self._script.answers.get()
+        item = self._refused.pop() if self._refused else await self._script.answers.get()
         if isinstance(item, Exception):
             raise item
         return item
+
+    async def pump(self, sink: Sink) -> None:
+        """Give it what the script has next, until it refuses or there is no more than a failure or the end."""
+        while True:
+            item = await self._script.answers.get()
+            if not isinstance(item, bytes) or not item or not sink(item):
+                self._refused.append(item)
+                return
 
     def close(self) -> None:
         """Note that it is let go."""
@@ -115,6 +124,13 @@ class Client:
         self._when_gone = callback
         if self._gone:
             self._tell()
+
+    def push(self, part: bytes) -> bool:
+        """Take a part of a stream, if it need not wait."""
+        if not self.writable.is_set() or self._gone:
+            return False
+        self.sent.append({"type": "http.response.body", "body": part, "more_body": True})
+        return True
 
     def leave(self) -> None:
         """Close the connection."""

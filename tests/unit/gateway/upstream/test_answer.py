@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain import Endpoint, EngineRequest, Prompt, Replica, RequestId, UpstreamStream, Usage
+from gateway.domain import Endpoint, EngineRequest, Prompt, Replica, RequestId, Sink, UpstreamStream, Usage
 from gateway.errors import (
     EngineBroke,
     EngineErred,
@@ -51,6 +51,11 @@ class ScriptedStream:
         if isinstance(step, EngineFailure):
             raise step
         return step or b""
+
+    async def pump(self, sink: Sink) -> None:
+        """See the seam; what is refused is put back."""
+        while self.left and isinstance(self.left[0], bytes) and sink(self.left[0]):
+            self.left.pop(0)
 
     def close(self) -> None:
         """See the seam."""
@@ -554,3 +559,38 @@ async def test_who_leaves_while_the_answer_comes_lets_the_connection_go() -> Non
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
     assert stream.closed
+
+
+def recorded() -> list[bytes]:
+    """Return the events of a recorded stream, each as it comes."""
+    return [event(payload) for payload in recordings.payloads("stream")]
+
+
+async def to_the_end(answer: StreamedAnswer, *, pumps: bool) -> bytes:
+    """Return what a client would get of a stream, read alone or read and pumped."""
+    parts: list[bytes] = []
+
+    def take(events: bytes) -> bool:
+        parts.append(events)
+        return True
+
+    while events := await answer.read():
+        take(events)
+        if pumps:
+            await answer.pump(take)
+    return b"".join(parts)
+
+
+async def test_pumped_or_read_a_stream_is_the_same_to_the_client() -> None:
+    read = await to_the_end(await streamed(*recorded(), keeps_text=False), pumps=False)
+    answer = await streamed(*recorded(), keeps_text=False)
+    assert await to_the_end(answer, pumps=True) == read
+    assert answer.usage == Usage(11, 4)
+
+
+async def test_what_the_client_cannot_take_now_is_read_next() -> None:
+    answer = await streamed(*recorded(), keeps_text=False)
+    first = await answer.read()
+    await answer.pump(lambda _: False)
+    rest_of_it = await to_the_end(answer, pumps=False)
+    assert first + rest_of_it == await to_the_end(await streamed(*recorded(), keeps_text=False), pumps=False)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.domain import Sink
 from gateway.errors import EngineBroke, EngineTimedOut
 from gateway.upstream.exchange import Deadlines
 from gateway.upstream.http_answer import HttpAnswer
@@ -239,3 +240,73 @@ async def test_an_answer_is_gone_once_closed_without_the_collector(answer: bytes
         assert parsers() == before
     finally:
         gc.enable()
+
+
+async def test_a_pump_gives_what_comes_until_it_is_refused_and_the_rest_is_read() -> None:
+    wire = await asked(ENDLESS)
+    taken: list[bytes] = []
+
+    def sink(data: bytes) -> bool:
+        if data == b"no":
+            return False
+        taken.append(data)
+        return True
+
+    pumping = asyncio.ensure_future(wire.exchange.pump(sink))
+    await asyncio.sleep(0)
+    for data in (b"one", b"two", b"no", b"three"):
+        wire.feed(data)
+    await pumping
+    assert taken == [b"one", b"two"]
+    assert await wire.exchange.read() == b"nothree"
+    wire.exchange.close()
+
+
+def into(taken: list[bytes]) -> Sink:
+    """Return a sink that takes everything."""
+
+    def sink(data: bytes) -> bool:
+        taken.append(data)
+        return True
+
+    return sink
+
+
+async def test_a_pump_leaves_the_last_piece_and_what_was_there_before_to_the_reader() -> None:
+    wire = await asked(HEAD + b"he")
+    taken: list[bytes] = []
+    await wire.exchange.pump(into(taken))
+    assert await wire.exchange.read() == b"he"
+    pumping = asyncio.ensure_future(wire.exchange.pump(into(taken)))
+    await asyncio.sleep(0)
+    wire.feed(b"l")
+    wire.feed(b"lo")
+    await pumping
+    assert taken == [b"l"]
+    assert await wire.exchange.read() == b"lo"
+    assert await wire.exchange.read() == b""
+    wire.exchange.close()
+
+
+async def test_a_failure_and_a_deadline_end_a_pump_and_are_read() -> None:
+    wire = await asked(HEAD)
+    pumping = asyncio.ensure_future(wire.exchange.pump(lambda _: True))
+    await asyncio.sleep(0)
+    wire.connection.connection_lost(None)
+    await pumping
+    with pytest.raises(EngineBroke):
+        await wire.exchange.read()
+    late = await asked(HEAD, Deadlines(headers=1, idle=0.01, total=1))
+    await late.exchange.pump(lambda _: True)
+    with pytest.raises(EngineTimedOut):
+        await late.exchange.read()
+
+
+async def test_who_cancels_a_pump_closes_the_answer() -> None:
+    wire = await asked(HEAD)
+    pumping = asyncio.ensure_future(wire.exchange.pump(lambda _: True))
+    await asyncio.sleep(0)
+    pumping.cancel()
+    with suppress(asyncio.CancelledError):
+        await pumping
+    assert wire.transport.closing
