@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from config.encryption import encryption_keys
 from config.issuers import problems_of_issuers
 from config.schema import AuthMode, Settings
 
@@ -97,6 +98,13 @@ def _check_redis(settings: Settings) -> _Problems:
         yield "redis.url", "must name a host, as in redis://127.0.0.1:6379/0"
 
 
+def _check_encryption(settings: Settings) -> _Problems:
+    try:
+        encryption_keys(settings.sessions.encryption_keys.get_secret_value())
+    except ValueError as error:
+        yield "sessions.encryption_keys", str(error)
+
+
 def _check_engines(settings: Settings) -> _Problems:
     engines = settings.routing.engines
     for engine in engines:
@@ -159,6 +167,7 @@ _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
     _check_ports,
     _check_server,
     _check_redis,
+    _check_encryption,
     _check_engines,
     _check_lengths,
     _check_aliases,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -15,6 +16,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from config import RedisSettings
 from gateway.domain import Clock
+from gateway.errors import StoreDown
 from gateway.store.address import Address, Listener, Patience, Who
 from gateway.store.breaker import Breaker
 from gateway.store.command import Unusable, away, pack
@@ -83,6 +85,11 @@ class Store:
         """Run a command and forget its answer: for what is good to have and no reason to wait."""
         if self._breaker.closed:
             self._send(command)
+
+    def post_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
+        """Run a script and forget its answer: lost while Redis is away, or if it has forgotten the script meanwhile."""
+        with suppress(StoreDown):
+            self._send_script(script, (len(keys), *keys, *arguments))
 
     async def ping(self) -> float:
         """Return the seconds one PING takes. Raises StoreDown."""
