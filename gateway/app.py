@@ -63,6 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
     # The hot routes come first: the router tries its routes in order.
     hot = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
     hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
+    regenerate = SessionMessagesEndpoint(rooms, regenerate=True)
+    hot.append(Route(session_messages.REGENERATE_PATH, regenerate, methods=["POST"]))
     app.router.routes[:0] = hot
     for routes in (models, tokenize, sessions, auth, keys, revocations, health, docs):
         app.include_router(routes.router)

@@ -10,6 +10,9 @@ from typing import Any, NewType, Protocol
 RequestId = NewType("RequestId", str)
 SessionId = NewType("SessionId", str)
 
+NEW_SESSION = "new"
+"""In place of a session's id: make one."""
+
 JsonObject = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 HeaderMap = Mapping[bytes, bytes]
@@ -92,6 +95,8 @@ class Call:
     caller: Caller
     body: bytes
     session_id: str | None = None
+    regenerate: bool = False
+    """Answer the session's last question anew; the body has no messages then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,9 @@ class Asked:
     tools: ToolUse | None = None
     alias: str | None = None
     """What the client called the model, where that is not its own name."""
+    tool_text: str = ""
+    """In a session: for the system message, once the history is there. Elsewhere it is in `body` already."""
+    regenerate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import Settings
+from config.encryption import encryption_keys
 from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
 from gateway.pipeline import Pipeline
 from gateway.quota import Limiter
 from gateway.routing import Discovery, Fleet, FleetWatcher
-from gateway.sessions import SessionRoom, SessionStore
-from gateway.store import Store, open_store
+from gateway.sessions import Leases, SessionRoom, SessionStore
+from gateway.store import Cipher, Store, open_store
 from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import EngineConnections
@@ -31,6 +32,7 @@ class Rooms:
     fleet: Fleet
     discovery: Discovery
     sessions: SessionStore
+    session_room: SessionRoom
     engines: EngineConnections
     pipeline: Pipeline
     started: float = field(default_factory=time.time)
@@ -42,7 +44,8 @@ def build_rooms(settings: Settings) -> Rooms:
     metrics = Metrics()
     store = open_store(settings.redis, metrics)
     fleet = Fleet(settings, metrics)
-    sessions = SessionStore(store, settings.sessions)
+    cipher = Cipher(encryption_keys(settings.sessions.encryption_keys.get_secret_value()))
+    sessions = SessionStore(store, settings.sessions, cipher, metrics)
     engines = EngineConnections(
         connect_timeout_seconds=settings.routing.connect_timeout_seconds,
         headers_timeout_seconds=settings.stream.headers_timeout_seconds,
@@ -53,7 +56,7 @@ def build_rooms(settings: Settings) -> Rooms:
     limiter = Limiter(settings.limits, store, metrics)
     given_key, local_key = _local_keys(settings)
     salt_secret = settings.prompt.cache_salt_secret.get_secret_value() or local_key
-    session_room = SessionRoom(sessions, settings.sessions)
+    session_room = SessionRoom(sessions, Leases(store, settings.sessions, cipher), settings.sessions, metrics)
     return Rooms(
         settings=settings,
         metrics=metrics,
@@ -62,6 +65,7 @@ def build_rooms(settings: Settings) -> Rooms:
         fleet=fleet,
         discovery=Discovery(fleet, settings),
         sessions=sessions,
+        session_room=session_room,
         engines=engines,
         pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),
     )

@@ -53,6 +53,7 @@ class Pipeline:
         with ExitStack() as owned:
             asked = self._parse(call, settlement)
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
+            settlement.session_id = recall.session_id
             priority = call.caller.priority
             prompt = compose(asked, recall.history, self._settings.prompt, self._media, priority)
             demand = _demand(call, prompt, home_of(call.caller.tenant, recall.session_id, asked.body))
@@ -60,7 +61,7 @@ class Pipeline:
             settlement.headers = permit.headers
             hold(prompt)
             answer = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
-            return Reply(answer, prompt, recall, settlement, owned.pop_all())
+            return Reply(answer, prompt, recall, settlement, owned.pop_all(), self._settings.sessions.keep_partial)
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""

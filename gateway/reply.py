@@ -9,18 +9,29 @@ from gateway.sessions import Recall
 from gateway.settlement import Settlement
 from gateway.upstream import Answer, StreamedAnswer
 
+_STOPPED = "cancelled"
+_CUT = "error"
+"""What an answer's finish_reason in its session says where the engine gave none: the client left, or it failed."""
+
 
 class Reply:
     """Owns the answer, its place, its permit and its session from the moment it is made."""
 
     def __init__(
-        self, answer: Answer, prompt: Prompt, recall: Recall, settlement: Settlement, owned: ExitStack
+        self,
+        answer: Answer,
+        prompt: Prompt,
+        recall: Recall,
+        settlement: Settlement,
+        owned: ExitStack,
+        keep_partial: bool = False,
     ) -> None:
         self._answer = answer
         self._prompt = prompt
         self._recall = recall
         self._settlement = settlement
         self._owned = owned
+        self._keep_partial = keep_partial
         settlement.first_token()
 
     @property
@@ -34,7 +45,7 @@ class Reply:
         To be awaited before the client is told that the answer is complete. Raises StoreDown if it is not kept.
         """
         answer = self._answer
-        await self._recall.append(self._prompt.new_messages, answer.text, answer.finish_reason)
+        await self._recall.append(self._prompt.new_messages, answer.message, answer.finish_reason)
 
     async def finish(self) -> None:
         """After the last byte for the client: let the engine's connection be used again."""
@@ -42,8 +53,20 @@ class Reply:
             await self._answer.finish()
 
     def close(self) -> None:
-        """Note the usage and let everything go, at once and any number of times: nothing here waits."""
+        """Note the usage and let everything go, at once and any number of times: nothing here waits.
+
+        Where the answer was not acknowledged, the session keeps what came of it, if it is set to.
+        """
         try:
             self._settlement.usage = self._answer.usage
+            if self._recall.open and self._keep_partial:
+                self._keep_what_came()
         finally:
             self._owned.close()
+
+    def _keep_what_came(self) -> None:
+        """Nothing is kept where no word came, nor of a whole answer that could not be delivered."""
+        answer = self._answer
+        if isinstance(answer, StreamedAnswer) and answer.message["content"]:
+            reason = _CUT if self._settlement.error_code else _STOPPED
+            self._recall.keep_partial(self._prompt.new_messages, answer.message, reason)

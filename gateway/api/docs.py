@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from gateway.api import session_messages
-from gateway.api.openapi import hot_path, session_message_path
+from gateway.api.openapi import hot_path, regenerate_path, session_message_path
 from gateway.domain import Endpoint
 
 router = APIRouter(include_in_schema=False)
@@ -67,6 +67,7 @@ def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             hot = {endpoint.value: hot_path(endpoint) for endpoint in Endpoint}
             schema["paths"] = hot | schema["paths"]
             schema["paths"].setdefault(session_messages.PATH, {}).update(session_message_path())
+            schema["paths"][session_messages.REGENERATE_PATH] = regenerate_path()
             schema.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"bearer": []}]
             app.openapi_schema = schema

@@ -32,6 +32,17 @@ def session_message_path() -> dict[str, Any]:
     return {"post": operation}
 
 
+def regenerate_path() -> dict[str, Any]:
+    """Return the path item of `POST /v1/sessions/{session_id}/regenerate`."""
+    item = session_message_path()
+    schema = item["post"]["requestBody"]["content"]["application/json"]["schema"]
+    del schema["properties"]["content"], schema["required"]
+    item["post"]["requestBody"]["required"] = False
+    item["post"]["summary"] = "Answer the last question of a session anew"
+    item["post"]["operationId"] = "regenerate_session_answer"
+    return item
+
+
 def _body_schema(endpoint: Endpoint) -> dict[str, Any]:
     rows = [row for row in TABLES[endpoint].values() if row.action not in (Action.REFUSE, Action.SET)]
     return {

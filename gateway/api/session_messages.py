@@ -1,4 +1,7 @@
-"""`POST /v1/sessions/{id}/messages`: one message to a session, answered as a chat completion or its chunks."""
+"""Messages to a session, answered as a chat completion or its chunks.
+
+`POST /v1/sessions/{id}/messages` asks something new, `POST /v1/sessions/{id}/regenerate` the last question again.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,40 @@ from gateway.lifespan import Rooms
 from gateway.prompt import json_object
 
 PATH = "/v1/sessions/{session_id}/messages"
+REGENERATE_PATH = "/v1/sessions/{session_id}/regenerate"
 
 
 class SessionMessagesEndpoint:
-    """Takes `{content, model?, stream?, …sampling}` and serves it as the chat request that it stands for."""
+    """Takes `{content, model?, stream?, …sampling}` and serves it as the chat request that it stands for.
 
-    def __init__(self, rooms: Rooms) -> None:
+    To regenerate there is no content, and the body may be empty.
+    """
+
+    def __init__(self, rooms: Rooms, *, regenerate: bool = False) -> None:
         self._rooms = rooms
+        self._regenerate = regenerate
+        self._route = REGENERATE_PATH if regenerate else PATH
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_call_body(scope, receive, PATH, self._rooms.settings)
+        body = await read_call_body(scope, receive, self._route, self._rooms.settings)
         if body is None:
             return
-        settlement = scope["state"]["settlement"]
-        caller: Caller = scope["state"]["caller"]
-        session_id = SessionId(scope["path_params"]["session_id"])
-        chat = as_chat(body)
-        if "model" not in chat:
-            chat["model"] = await self._model(caller, session_id)
-        call = Call(settlement.request_id, Endpoint.CHAT, caller, _encoded(chat), session_id)
-        await answer_call(call, self._rooms, scope, send)
+        chat = _without(json_object(body or b"{}"), "content") if self._regenerate else as_chat(body)
+        await serve_in_session(chat, self._rooms, scope, send, regenerate=self._regenerate)
 
-    async def _model(self, caller: Caller, session_id: SessionId) -> str:
-        record = await self._rooms.sessions.read(caller, session_id)
-        return record.model or self._rooms.settings.engine.served_model_name
+
+async def serve_in_session(
+    chat: JsonObject, rooms: Rooms, scope: Scope, send: Send, *, regenerate: bool = False
+) -> None:
+    """Serve a chat request in the session that the path names, with the session's model where it names none."""
+    settlement = scope["state"]["settlement"]
+    caller: Caller = scope["state"]["caller"]
+    session_id = SessionId(scope["path_params"]["session_id"])
+    if "model" not in chat:
+        record = await rooms.sessions.read(caller, session_id)
+        chat["model"] = record.model or rooms.settings.engine.served_model_name
+    call = Call(settlement.request_id, Endpoint.CHAT, caller, _encoded(chat), session_id, regenerate)
+    await answer_call(call, rooms, scope, send)
 
 
 def _encoded(chat: JsonObject) -> bytes:
@@ -50,9 +63,16 @@ def as_chat(body: bytes) -> JsonObject:
     """Return the chat request for a message to a session. Raises InvalidRequest naming the field."""
     given = json_object(body)
     content = given.pop("content", None)
-    if not isinstance(content, str) or not content:
-        raise InvalidRequest("'content' must be a text.", param="content", code="missing_required_parameter")
-    for name in ("messages", "session_id"):
+    if not isinstance(content, str | list) or not content:
+        raise InvalidRequest(
+            "'content' must be a text or a list of parts.", param="content", code="missing_required_parameter"
+        )
+    return {**_without(given), "messages": [{"role": "user", "content": content}]}
+
+
+def _without(given: JsonObject, *further: str) -> JsonObject:
+    """Return `given`, which must say nothing that the path says, or what would be said twice."""
+    for name in ("messages", "session_id", *further):
         if name in given:
             raise InvalidRequest(f"Unrecognized request argument: '{name}'.", param=name)
-    return {**given, "messages": [{"role": "user", "content": content}]}
+    return given

@@ -5,10 +5,13 @@ from __future__ import annotations
 import orjson
 
 from config import PromptSettings
+from config.schema import UnknownFields
 from gateway.domain import Asked, Endpoint, History, JsonObject, Prompt
 from gateway.prompt.control_tokens import harmless
 from gateway.prompt.media import NO_MEDIA, TEXT_ONLY, MediaLimits, media_in
+from gateway.prompt.messages import checked_in_session
 from gateway.prompt.normalise import normalised
+from gateway.prompt.tools import with_tools
 
 _USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 """vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
@@ -19,15 +22,16 @@ def compose(
 ) -> Prompt:
     """Return the prompt: history before what is new, the server's defaults where the client was silent.
 
-    The engine's messages are made to fit its template; `new_messages`, for the session, stay as they came.
-    Raises InvalidRequest where they hold more images or clips together than `limits` allow.
+    The engine's messages are made to fit its template; `new_messages`, for the session, stay as they came. Raises
+    InvalidRequest where they do not fit the session, or hold more images or clips together than `limits` allow.
     """
     body: JsonObject = {**_defaults(settings), **asked.body}
     new_messages: tuple[JsonObject, ...] = ()
     media = NO_MEDIA
     if asked.endpoint is Endpoint.CHAT:
         new_messages = body["messages"]
-        said = history.messages + new_messages
+        in_session = asked.session_id is not None or bool(history.messages)
+        said = _recalled(asked, history, settings, limits) if in_session else new_messages
         media = media_in(said, limits)
         body["messages"] = harmless(normalised(said)) if settings.normalise else said
     if asked.stream:
@@ -50,6 +54,13 @@ def compose(
         alias=asked.alias,
         media_tokens=media.tokens,
     )
+
+
+def _recalled(asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits) -> tuple[JsonObject, ...]:
+    """Return history and new messages together. Raises InvalidRequest for a new one that does not fit."""
+    drops_unknown = settings.unknown_fields is UnknownFields.DROP
+    said = checked_in_session(history.messages, asked.body["messages"], drops_unknown, limits)
+    return with_tools(said, asked.tool_text) if asked.tool_text else said
 
 
 def _defaults(settings: PromptSettings) -> JsonObject:

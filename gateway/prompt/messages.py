@@ -13,7 +13,10 @@ ROLES = frozenset({"system", "developer", "user", "assistant"})
 _KEYS = frozenset(
     {"role", "content", "name", "refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning"}
 )
+_RESULT_KEYS = frozenset({"tool_call_id"})
 _EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning")
+_KEPT = frozenset({"name", "tool_call_id", *_EMPTY_EXTRAS})
+"""Beside role and content. Those that are refused when filled are kept until they are."""
 
 
 def checked_messages(
@@ -28,6 +31,54 @@ def checked_messages(
     return tuple(
         _checked(message, f"messages[{index}]", drops_unknown, media) for index, message in enumerate(rendered)
     )
+
+
+def messages_as_they_came(value: Any, max_messages: int, drops_unknown: bool = False) -> tuple[JsonObject, ...]:
+    """Return what a session is told: of each message what means something. Raises InvalidRequest naming the place.
+
+    They are checked in full by checked_in_session, when the calls are known that tool results answer.
+    """
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest("'messages' must be a list with at least one message.", param="messages")
+    if len(value) > max_messages:
+        raise InvalidRequest(f"'messages' may hold at most {max_messages} messages.", param="messages")
+    return tuple(_as_it_came(message, f"messages[{index}]", drops_unknown) for index, message in enumerate(value))
+
+
+def checked_in_session(
+    history: tuple[JsonObject, ...],
+    new: tuple[JsonObject, ...],
+    drops_unknown: bool = False,
+    media: MediaLimits = TEXT_ONLY,
+) -> tuple[JsonObject, ...]:
+    """Return history and new messages as the engine may see them. Raises InvalidRequest naming the new one's place.
+
+    What was checked when it was new needs no check again, but parts still have what is not for the engine.
+    """
+    start = len(history)
+    rendered = render_history([*history, *new], drops_unknown, start)
+    plain = (isinstance(message["content"], str) for message in rendered[:start])
+    said = (
+        {"role": message["role"], "content": message["content"]}
+        if is_plain
+        else _checked(message, "messages of the session", drops_unknown, media)
+        for message, is_plain in zip(rendered[:start], plain, strict=True)
+    )
+    asked = (
+        _checked(message, f"messages[{index}]", drops_unknown, media) for index, message in enumerate(rendered[start:])
+    )
+    return (*said, *asked)
+
+
+def _as_it_came(message: Any, where: str, drops_unknown: bool) -> JsonObject:
+    if not isinstance(message, dict):
+        raise InvalidRequest(f"'{where}' must be an object with role and content.", param=where)
+    unknown = next((key for key in message if key not in _KEYS and key not in _RESULT_KEYS), None)
+    if unknown is not None and not drops_unknown:
+        raise InvalidRequest(f"Unrecognized field '{where}.{unknown[:64]}'.", param=f"{where}.{unknown[:64]}")
+    return {name: value for name, value in message.items() if value and name in _KEPT} | {
+        "role": message.get("role"), "content": message.get("content")
+    }  # fmt: skip
 
 
 def _checked(message: Any, where: str, drops_unknown: bool, media: MediaLimits) -> JsonObject:

@@ -9,14 +9,14 @@ import orjson
 
 from config import PromptSettings
 from config.schema import UnknownFields
-from gateway.domain import Asked, Call, Endpoint, JsonObject, ToolUse
+from gateway.domain import Asked, Call, Endpoint, JsonObject
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.prompt.media import TEXT_ONLY, MediaLimits
-from gateway.prompt.messages import checked_messages
+from gateway.prompt.messages import checked_messages, messages_as_they_came
 from gateway.prompt.policy import SESSION_ID, TABLES, Action, Parameter
 from gateway.prompt.salt import cache_salt
 from gateway.prompt.structured import form_of
-from gateway.prompt.tools import tool_plan, with_tools
+from gateway.prompt.tools import ToolPlan, tool_plan, with_tools
 
 _REFUSED = (Action.REFUSE, Action.SET)
 
@@ -39,11 +39,14 @@ def parse(call: Call, policy: Policy) -> Asked:
     model, alias = _model(own, call, policy)
     stream = bool(own.get("stream", False))
     body["model"] = model
-    body.update(_prompt_of(call.endpoint, own, policy))
+    session_id = _session_id(call, own)
+    body.update(_prompt_of(call, own, policy, in_session=session_id is not None))
     body[_length_name(call.endpoint)] = _max_tokens(own, policy.settings)
     _check_choices(own, body, policy.settings)
     body.update(form_of(own))
-    tools = _tools(call, own, body, policy.settings)
+    plan = tool_plan(own, _drops_unknown(policy.settings))
+    if plan is not None:
+        _put_tools(plan, body, in_session=session_id is not None)
     if policy.salt_secret:
         body["cache_salt"] = cache_salt(policy.salt_secret, call.caller.tenant)
     return Asked(
@@ -52,9 +55,11 @@ def parse(call: Call, policy: Policy) -> Asked:
         body=body,
         stream=stream,
         wants_usage=_wants_usage(own, stream),
-        session_id=_session_id(call, own),
-        tools=tools,
+        session_id=session_id,
+        tools=plan.use if plan else None,
         alias=alias,
+        tool_text=plan.text if plan and session_id is not None else "",
+        regenerate=call.regenerate,
     )
 
 
@@ -112,10 +117,14 @@ def _model(own: JsonObject, call: Call, policy: Policy) -> tuple[str, str | None
     return model, None if model == asked else asked
 
 
-def _prompt_of(endpoint: Endpoint, own: JsonObject, policy: Policy) -> JsonObject:
-    if endpoint is Endpoint.CHAT:
-        most, drops_unknown = policy.settings.max_messages, _drops_unknown(policy.settings)
-        return {"messages": checked_messages(own.get("messages"), most, drops_unknown, policy.media)}
+def _prompt_of(call: Call, own: JsonObject, policy: Policy, *, in_session: bool) -> JsonObject:
+    if call.regenerate:
+        return {"messages": ()}
+    if call.endpoint is Endpoint.CHAT:
+        given, most, drops_unknown = own.get("messages"), policy.settings.max_messages, _drops_unknown(policy.settings)
+        if in_session:
+            return {"messages": messages_as_they_came(given, most, drops_unknown)}
+        return {"messages": checked_messages(given, most, drops_unknown, policy.media)}
     prompt = own.get("prompt")
     if not prompt or prompt == [""]:
         raise InvalidRequest("You must provide a 'prompt'.", param="prompt", code="missing_required_parameter")
@@ -148,14 +157,10 @@ def _check_choices(own: JsonObject, body: JsonObject, settings: PromptSettings) 
         body["n"] = choices
 
 
-def _tools(call: Call, own: JsonObject, body: JsonObject, settings: PromptSettings) -> ToolUse | None:
-    """Put the tools into the prompt, and a grammar beside it where a call is required."""
-    plan = tool_plan(own, _drops_unknown(settings))
-    if plan is None:
-        return None
-    if _session_id(call, own) is not None:
-        raise InvalidRequest("'tools' are not offered in a session. Please send the messages yourself.", param="tools")
-    body["messages"] = with_tools(body["messages"], plan.text)
+def _put_tools(plan: ToolPlan, body: JsonObject, *, in_session: bool) -> None:
+    """Put the tools into the prompt, in a session later, and a grammar beside it where a call is required."""
+    if not in_session:
+        body["messages"] = with_tools(body["messages"], plan.text)
     forms = [body.pop(name) for name in ("response_format", "structured_outputs") if name in body]
     if plan.schema is not None:
         # An answer that must be calls has their form; the one asked for is that of answers in words.
@@ -164,7 +169,6 @@ def _tools(call: Call, own: JsonObject, body: JsonObject, settings: PromptSettin
         raise InvalidRequest(
             "'tool_choice' must be 'none' or 'required' where a form is asked for.", param="tool_choice"
         )
-    return plan.use
 
 
 def _wants_usage(own: JsonObject, stream: bool) -> bool:

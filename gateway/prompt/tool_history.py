@@ -23,14 +23,15 @@ _Calls = dict[str, tuple[int, str]]
 """By the call's id: its place in its turn, from 1, and its tool's name."""
 
 
-def render_history(messages: list[Any], drops_unknown: bool = False) -> list[Any]:
+def render_history(messages: list[Any], drops_unknown: bool = False, start: int = 0) -> list[Any]:
     """Return as many messages, those with tool calls and those of role `tool` as plain ones.
 
-    Everything else is returned as it came, unchecked. Raises InvalidRequest naming the place.
+    Everything else is returned as it came, unchecked. Raises InvalidRequest naming the place, which is counted from
+    `start` on: what is before it the client has not sent with this request.
     """
     calls: _Calls = {}
     keys = None if drops_unknown else _RESULT_KEYS
-    return [_rendered(message, f"messages[{index}]", calls, keys) for index, message in enumerate(messages)]
+    return [_rendered(message, f"messages[{index - start}]", calls, keys) for index, message in enumerate(messages)]
 
 
 def checked_name(name: Any, where: str) -> str:

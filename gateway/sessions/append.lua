@@ -1,19 +1,21 @@
 -- Append messages and give the lease back, only while the lease is still this request's: a late writer changes nothing.
--- KEYS: session hash, message list, lease, the user's index. ARGV: lease token, now, session id, then the messages.
+-- KEYS: session hash, message list, lease. ARGV: lease token, now, how many of the messages there stay (-1: all), their
+-- bytes, the cut, the messages before it that are sent all the same, tokens of the context, then the new messages.
 -- Returns 1, or 0 if the lease or the session is gone.
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-local ttl = tonumber(redis.call('HGET', KEYS[1], 'ttl_seconds'))
-if not ttl then return 0 end
-local bytes = 0
-for i = 4, #ARGV do
-  redis.call('RPUSH', KEYS[2], ARGV[i])
-  bytes = bytes + #ARGV[i]
+local known = redis.call('HMGET', KEYS[1], 'ttl_seconds', 'bytes')
+if not known[1] then return 0 end
+local keep, bytes = tonumber(ARGV[3]), tonumber(known[2])
+if keep >= 0 then
+  bytes = tonumber(ARGV[4])
+  if keep == 0 then redis.call('DEL', KEYS[2]) else redis.call('LTRIM', KEYS[2], 0, keep - 1) end
 end
-redis.call('HINCRBY', KEYS[1], 'message_count', #ARGV - 3)
-redis.call('HINCRBY', KEYS[1], 'bytes', bytes)
-redis.call('HSET', KEYS[1], 'updated_at', ARGV[2])
-redis.call('EXPIRE', KEYS[1], ttl)
-redis.call('EXPIRE', KEYS[2], ttl)
-redis.call('ZADD', KEYS[4], 'XX', ARGV[2], ARGV[3])
+for i = 8, #ARGV do bytes = bytes + #ARGV[i] end
+for i = 8, #ARGV, 1000 do redis.call('RPUSH', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+local count = redis.call('LLEN', KEYS[2])
+redis.call('HSET', KEYS[1], 'message_count', count, 'bytes', bytes, 'updated_at', ARGV[2], 'cut', ARGV[5],
+  'pinned', ARGV[6], 'context_tokens', ARGV[7])
+redis.call('EXPIRE', KEYS[1], known[1])
+redis.call('EXPIRE', KEYS[2], known[1])
 redis.call('DEL', KEYS[3])
 return 1

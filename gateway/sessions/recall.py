@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Self
 
-import orjson
-
-from config import SessionsSettings
-from gateway.domain import Asked, Caller, Endpoint, History, JsonObject, SessionId
-from gateway.errors import InvalidRequest, SessionBusy, StoreDown
-from gateway.sessions.records import stored_message
-from gateway.sessions.store import Leased, SessionStore
-from gateway.telemetry.logging import get_logger
-
-_RETRY_WAIT_SECONDS = 0.05
+from gateway.domain import Caller, History, JsonObject, SessionId
+from gateway.errors import InvalidRequest, StoreDown
+from gateway.sessions.leases import Addition, Leased, Leases
+from gateway.sessions.line import Line
+from gateway.sessions.messages import Message, new_message
+from gateway.telemetry.metrics import Metrics
 
 
 class Recall:
     """One request's hold on its session, until it is exited; without a session it holds nothing and does nothing."""
 
-    def __init__(self, store: SessionStore, caller: Caller, leased: Leased | None, renew_seconds: float = 10.0) -> None:
-        self._store = store
+    __slots__ = ("_caller", "_keep", "_leased", "_leases", "_line", "_metrics", "_timer", "_window", "open")
+
+    def __init__(self, leases: Leases, line: Line, metrics: Metrics, caller: Caller, leased: Leased | None) -> None:
+        self._leases = leases
+        self._line = line
+        self._metrics = metrics
         self._caller = caller
         self._leased = leased
-        self._renewing = None if leased is None else asyncio.create_task(self._keep_renewed(renew_seconds))
+        self._window: tuple[Message, ...] = leased.messages if leased else ()
+        self._keep: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.open = leased is not None
+        """Whether the session is held and nothing was appended yet."""
 
     def __enter__(self) -> Self:
+        self._renew_later()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._renewing is not None:
-            self._renewing.cancel()
         self.release()
 
     @property
@@ -48,90 +49,91 @@ class Recall:
         """What was said before, the session's system prompt first."""
         if self._leased is None:
             return History()
-        system = self._leased.record.system
+        system = self._leased.record.content.system
         first: tuple[JsonObject, ...] = ({"role": "system", "content": system},) if system else ()
-        said = ({"role": item["role"], "content": item["content"]} for item in self._leased.messages)
+        said = (each.said for each in (*self._leased.pinned, *self._window))
         return History(self._leased.record.id, (*first, *said))
 
-    async def append(self, asked: Sequence[JsonObject], answer: str, finish_reason: str | None) -> None:
+    def forget_last_answer(self) -> None:
+        """Have the last question answered anew; the answer there is replaced when the new one is appended.
+
+        Raises InvalidRequest where there is no question.
+        """
+        questions = len(self._window)
+        while questions and self._window[questions - 1].role not in ("user", "tool"):
+            questions -= 1
+        if self._leased is None or not questions:
+            raise InvalidRequest("There is no question in this session to answer again.", code="nothing_to_regenerate")
+        self._keep = self._leased.record.cut + questions
+        self._window = self._window[:questions]
+
+    async def append(self, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str | None) -> None:
         """Append question and answer and give the session back, all in one step.
 
         Raises StoreDown if that cannot be done, also where the lease was lost: the caller must not say that it was.
         """
         if self._leased is None or not self.open:
             return
-        now = int(time.time())
-        messages = [stored_message(item["role"], item["content"], now, None) for item in asked]
-        messages.append(stored_message("assistant", answer, now, finish_reason))
-        if not await self._store.append(self._caller, self._leased, messages):
-            self.open = False
-            raise StoreDown("The session was taken over or deleted meanwhile; this answer was not saved.")
-        self.open = False
+        await self.change(self._addition(self._leased, asked, answer, finish_reason))
+
+    async def change(self, addition: Addition) -> None:
+        """Change the session and give it back, all in one step. Raises StoreDown as append() does."""
+        if self._leased is None or not self.open:
+            return
+        try:
+            changed = await self._leases.append(self._caller, self._leased, addition)
+        except StoreDown:
+            self.release()
+            raise
+        self._end()
+        if not changed:
+            self._metrics.session_conflicts.labels("lost").inc()
+            raise StoreDown("The session was taken over or deleted meanwhile; nothing was saved.")
+
+    def keep_partial(self, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str) -> None:
+        """Append a question and what came of its answer, and give the session back, without waiting."""
+        if self._leased is not None and self.open:
+            addition = self._addition(self._leased, asked, answer, finish_reason)
+            self._leases.post_append(self._caller, self._leased, addition)
+            self._end()
 
     def release(self) -> None:
         """Give the session back with nothing appended. Never waits."""
         if self._leased is not None and self.open:
-            self.open = False
-            self._store.release(self._caller, self._leased.record.id, self._leased.token)
+            self._leases.release(self._caller, self._leased.record.id, self._leased.token)
+            self._end()
 
-    async def _keep_renewed(self, every_seconds: float) -> None:
-        """Renew the lease until cancelled; a round that fails is tried again at the next."""
-        while self._leased is not None and self.open:
-            await asyncio.sleep(every_seconds)
-            try:
-                await self._store.renew(self._caller, self._leased)
-            except StoreDown:
-                get_logger().warning("session_lease_not_renewed", session_id=self.session_id)
+    def _addition(
+        self, leased: Leased, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str | None
+    ) -> Addition:
+        now = int(time.time())
+        messages = [new_message(each, now) for each in asked]
+        messages.append(new_message(answer, now, finish_reason))
+        self._metrics.session_bytes.inc(sum(map(len, messages)))
+        dropped = leased.messages[len(self._window) :] if self._keep is not None else ()
+        return Addition(
+            messages=messages,
+            keep=self._keep,
+            kept_bytes=leased.record.bytes - sum(each.bytes for each in dropped),
+            cut=leased.record.cut,
+            pinned=leased.record.pinned,
+        )
 
+    def _end(self) -> None:
+        """Note that the session is let go; who waits for it here may try now."""
+        self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._leased is not None:
+            self._line.wake(self._caller, self._leased.record.id)
 
-class SessionRoom:
-    """Finds the session a request is about."""
+    def _renew_later(self) -> None:
+        if self._leased is not None and self.open:
+            after_seconds = self._leases.milliseconds / 3000
+            self._timer = asyncio.get_running_loop().call_later(after_seconds, self._renew)
 
-    def __init__(self, store: SessionStore, settings: SessionsSettings) -> None:
-        self._store = store
-        self._settings = settings
-
-    async def recall(self, caller: Caller, asked: Asked) -> Recall:
-        """Return a hold on the asked session; the caller enters it and so owns it.
-
-        Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown, with nothing held.
-        """
-        if asked.session_id is None or asked.endpoint is not Endpoint.CHAT:
-            return Recall(self._store, caller, None)
-        leased = await self._lease(caller, SessionId(asked.session_id))
-        try:
-            self._check_room(leased, asked)
-        except InvalidRequest:
-            self._store.release(caller, leased.record.id, leased.token)
-            raise
-        return Recall(self._store, caller, leased, self._settings.lease_seconds / 3)
-
-    async def _lease(self, caller: Caller, session_id: SessionId) -> Leased:
-        deadline = time.monotonic() + self._settings.busy_wait_seconds
-        token = secrets.token_hex(16)
-        while True:
-            try:
-                reply = await self._store.lease(caller, session_id, token)
-            except asyncio.CancelledError:
-                # Redis may grant it all the same, when nobody is here any more to give it back.
-                self._store.release(caller, session_id, token)
-                raise
-            if isinstance(reply, Leased):
-                return reply
-            if time.monotonic() >= deadline:
-                raise SessionBusy("Another message to this session is being answered.", retry_after_ms=1000)
-            await asyncio.sleep(_RETRY_WAIT_SECONDS)
-
-    def _check_room(self, leased: Leased, asked: Asked) -> None:
-        new = asked.body["messages"]
-        if leased.record.message_count + len(new) + 1 > self._settings.max_messages:
-            raise InvalidRequest(
-                f"The session may hold at most {self._settings.max_messages} messages.",
-                param="messages",
-                code="session_full",
-            )
-        size = leased.record.bytes + sum(len(orjson.dumps(item["content"])) for item in new)
-        if size > self._settings.max_bytes:
-            raise InvalidRequest(
-                f"The session may hold at most {self._settings.max_bytes} bytes.", param="messages", code="session_full"
-            )
+    def _renew(self) -> None:
+        """Renew the lease; a round that fails is tried again at the next."""
+        if self._leased is not None and self.open:
+            self._leases.renew(self._caller, self._leased)
+            self._renew_later()

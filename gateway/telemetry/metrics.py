@@ -86,6 +86,18 @@ class Metrics:
         self.queued = Gauge("gateway_queued_requests", "Requests waiting for a place at an engine.", registry=new)
         self.redis_up = Gauge("gateway_redis_up", "1 while Redis answers.", registry=new)
         self.redis_failures = Counter("gateway_redis_failures", "Failed round trips to Redis.", ["error"], registry=new)
+        self.sessions_made = Counter("gateway_sessions_made", "Sessions made.", registry=new)
+        self.session_bytes = Counter("gateway_session_bytes", "Bytes of messages appended.", registry=new)
+        self.session_conflicts = Counter(
+            "gateway_session_conflicts", "Messages that did not get, or lost, their session.", ["reason"], registry=new
+        )
+        self.session_wait = Histogram(
+            "gateway_session_wait_seconds", "How long messages waited for a busy session, in vain or not.",
+            buckets=_FIRST_TOKEN_BUCKETS, registry=new,
+        )  # fmt: skip
+        self.sessions_waiting = Gauge(
+            "gateway_session_messages_waiting", "Messages waiting for a busy session.", registry=new
+        )
         self.degraded = Counter(
             "gateway_limits_degraded", "Requests that were limited by this process alone.", registry=new
         )

@@ -29,8 +29,8 @@ from gateway.upstream.refusal import refusal
 from gateway.upstream.splice import ChunkSplicer, usage_of
 from gateway.upstream.sse import EventSplitter
 from gateway.upstream.tool_calls import read_whole
-from gateway.upstream.tool_stream import ToolCallStream
-from gateway.upstream.transcript import Transcript
+from gateway.upstream.tool_stream import BETWEEN_EVENTS, ToolCallStream
+from gateway.upstream.transcript import Transcript, answer_message
 
 _MAX_ERROR_BYTES = 65_536
 _LAST_CHUNK_SECONDS = 1.0
@@ -45,10 +45,11 @@ _ID_PREFIXES = {Endpoint.CHAT: "chatcmpl-", Endpoint.COMPLETIONS: "cmpl-"}
 class WholeAnswer:
     """A non-streamed answer, complete; it holds no connection."""
 
-    def __init__(self, body: bytes, usage: Usage | None, text: str, finish_reason: str | None) -> None:
+    def __init__(self, body: bytes, usage: Usage | None, message: JsonObject, finish_reason: str | None) -> None:
         self.body = body
         self.usage = usage
-        self.text = text
+        self.message = message
+        """The first choice, for a session."""
         self.finish_reason = finish_reason
 
     def close(self) -> None:
@@ -76,9 +77,9 @@ class StreamedAnswer:
         return self._splicer.usage
 
     @property
-    def text(self) -> str:
-        """The first choice's text so far; kept only for sessions."""
-        return self._transcript.text if self._transcript else ""
+    def message(self) -> JsonObject:
+        """The first choice so far; kept only for sessions."""
+        return self._transcript.message if self._transcript else answer_message("", [])
 
     @property
     def finish_reason(self) -> str | None:
@@ -166,10 +167,11 @@ class StreamedAnswer:
             # A vLLM that goes down ends what is running so. To the client it would look like a whole answer.
             raise EngineBroke("The engine stopped before the end of its answer.")
         for_client = self._splicer.splice(payload)
-        if for_client and self._transcript is not None:
-            self._transcript.add(for_client)
         if for_client and self._tool_calls is not None:
-            return self._tool_calls.rewrite(for_client)
+            for_client = self._tool_calls.rewrite(for_client)
+        if for_client and self._transcript is not None:
+            for each in for_client.split(BETWEEN_EVENTS):
+                self._transcript.add(each)
         return for_client
 
 
@@ -238,7 +240,7 @@ def _whole(body: bytes, public_id: str, model: str, tools: ToolUse | None) -> Wh
         answer: Any = orjson.loads(body)
         texts = [_text_of(choice) for choice in answer["choices"]]
         reasons = [choice.get("finish_reason") for choice in answer["choices"]]
-        text, finish_reason = texts[0], reasons[0]
+        _ = reasons[0]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise EngineBroke("The engine's answer has an unknown shape.") from None
     if "abort" in reasons:
@@ -249,7 +251,10 @@ def _whole(body: bytes, public_id: str, model: str, tools: ToolUse | None) -> Wh
         answer["choices"] = [read_whole(choice, tools) for choice in answer["choices"]]
     answer["choices"] = [_plain(choice) for choice in answer["choices"]]
     answer = _without_nulls(answer) | {"id": public_id, "model": model}
-    return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), text, finish_reason)
+    first = answer["choices"][0]
+    calls = (first.get("message") or {}).get("tool_calls") or []
+    said = answer_message(_text_of(first), calls)
+    return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), said, first.get("finish_reason"))
 
 
 def _plain(choice: JsonObject) -> JsonObject:

@@ -10,7 +10,7 @@ from gateway.domain import JsonObject, ToolUse
 from gateway.errors import EngineBroke
 from gateway.upstream.tool_calls import CallReader, ToolCall
 
-_BETWEEN_EVENTS = b"\n\ndata: "
+BETWEEN_EVENTS = b"\n\ndata: "
 
 
 class _Choice:
@@ -45,7 +45,7 @@ class ToolCallStream:
             made = [each for choice in chunk["choices"] for each in self._rewritten(choice)]
         except (ValueError, LookupError, TypeError, AttributeError):
             raise EngineBroke("The engine sent a chunk of an unknown shape.") from None
-        return _BETWEEN_EVENTS.join(orjson.dumps({**chunk, "choices": [each]}) for each in made)
+        return BETWEEN_EVENTS.join(orjson.dumps({**chunk, "choices": [each]}) for each in made)
 
     def _rewritten(self, choice: JsonObject) -> list[JsonObject]:
         """Return the choice as it goes on: text at once, or calls and the end."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.api.keys import KeyRequest
-from gateway.api.sessions import NewSession
+from gateway.api.sessions import SessionFields
 from gateway.domain import Endpoint, JsonObject
 from gateway.prompt.policy import TABLES, Action, Parameter
 
@@ -137,7 +137,7 @@ def session_message_target(path: str) -> Target:
 
 def sessions_target() -> Target:
     """`/v1/sessions`."""
-    wrong = _wrong_of_model(NewSession.model_json_schema())
+    wrong = _wrong_of_model(SessionFields.model_json_schema())
     return Target(
         "sessions", "/v1/sessions", lambda mark: {"title": mark}, wrong, 201, generates=False, strict_json=False
     )

@@ -103,7 +103,6 @@ def test_a_schema_that_nests_too_deep_is_refused() -> None:
         ({"tools": [TIME], "tool_choice": {"type": "custom", "function": {"name": "get_time"}}}, "tool_choice"),
         ({"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": ["x"]}}}, "tool_choice"),
         ({"tools": [TIME], "parallel_tool_calls": "no"}, "parallel_tool_calls"),
-        ({"tools": [TIME], "session_id": "sess_1"}, "tools"),
         ({"tools": [TIME], "response_format": {"type": "json_object"}}, "tool_choice"),
     ],
 )

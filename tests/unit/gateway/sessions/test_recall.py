@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from config import SessionsSettings
-from gateway.domain import Asked, Caller, Endpoint, History, SessionId
+from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, History, SessionId
 from gateway.errors import InvalidRequest, SessionBusy, SessionNotFound, StoreDown
-from gateway.sessions import Recall, SessionRecord, SessionRoom, SessionStore
-from gateway.sessions.records import stored_message
-from gateway.sessions.store import Leased
+from gateway.sessions import NewSession, SessionContent, SessionRecord
+from gateway.sessions.leases import Leased
 from gateway.store import Store
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
+from tests.unit.gateway.sessions.kept import Kept, added, texts
 
 HI = {"role": "user", "content": "Hi"}
+HELLO = {"role": "assistant", "content": "Hello"}
 
 
 def asked(session_id: str | None, *messages: dict[str, Any], endpoint: Endpoint = Endpoint.CHAT) -> Asked:
@@ -27,28 +28,23 @@ def asked(session_id: str | None, *messages: dict[str, Any], endpoint: Endpoint 
     return Asked(endpoint, "m", body, stream=False, wants_usage=False, session_id=session_id)
 
 
-class Place:
-    """A room on a store, with settings of the test's own."""
-
-    def __init__(self, store: Store, **settings: Any) -> None:
-        self.settings = SessionsSettings(**settings)
-        self.sessions = SessionStore(store, self.settings)
-        self.room = SessionRoom(self.sessions, self.settings)
+class Place(Kept):
+    """What is under test, with a few questions to it."""
 
     async def session(self, caller: Caller, system: str = "") -> SessionRecord:
         """Make a session."""
-        return await self.sessions.create(caller, system, "", "", None)
+        return await self.store.create(caller, NewSession(SessionContent(system)))
 
     async def is_free(self, caller: Caller, session_id: SessionId) -> bool:
         """Say whether nobody holds the session; leaves it as it is."""
-        lease = await self.sessions.lease(caller, session_id, "probe")
+        lease = await self.leases.take(caller, session_id, "probe")
         if isinstance(lease, Leased):
-            self.sessions.release(caller, session_id, "probe")
+            self.leases.release(caller, session_id, "probe")
         return isinstance(lease, Leased)
 
     async def texts(self, caller: Caller, session_id: SessionId) -> list[str]:
         """Return what was said."""
-        return [message["content"] for message in await self.sessions.messages(caller, session_id)]
+        return await texts(self, caller, session_id)
 
 
 @pytest.fixture
@@ -62,8 +58,8 @@ async def test_without_a_session_nothing_is_held_and_nothing_is_kept(place: Plac
         assert recall.history == History()
         assert recall.session_id is None
         assert not recall.open
-        await recall.append([HI], "Hello", "stop")
-    assert (await place.sessions.page(caller, 1, None))[0] == []
+        await recall.append([HI], HELLO, "stop")
+    assert (await place.store.page(caller, 1))[0] == []
 
 
 async def test_a_text_request_takes_no_part_in_sessions(place: Place, caller: Caller) -> None:
@@ -75,7 +71,7 @@ async def test_history_is_the_system_prompt_and_then_what_was_said(place: Place,
     record = await place.session(caller, "Be brief.")
     with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.history == History(record.id, ({"role": "system", "content": "Be brief."},))
-        await recall.append([HI], "Hello", "stop")
+        await recall.append([HI], HELLO, "stop")
     with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.session_id == record.id
         assert recall.history.messages == (
@@ -94,9 +90,9 @@ async def test_a_session_without_a_system_prompt_begins_with_what_was_said(place
 async def test_question_and_answer_are_kept_with_the_reason_of_the_end(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)) as recall:
-        await recall.append([HI], "Hello", "length")
+        await recall.append([HI], HELLO, "length")
         assert not recall.open
-    kept = await place.sessions.messages(caller, record.id)
+    kept = [each.kept for each in (await place.store.read_whole(caller, record.id))[1]]
     assert [(item["role"], item["content"], item["finish_reason"]) for item in kept] == [
         ("user", "Hi", None),
         ("assistant", "Hello", "length"),
@@ -108,7 +104,7 @@ async def test_a_question_of_parts_is_kept_and_recalled_as_it_came(place: Place,
     record = await place.session(caller)
     question = {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}
     with await place.room.recall(caller, asked(record.id, question)) as recall:
-        await recall.append([question], "Hello", "stop")
+        await recall.append([question], HELLO, "stop")
     with await place.room.recall(caller, asked(record.id)) as recall:
         assert recall.history.messages[0] == question
 
@@ -116,8 +112,8 @@ async def test_a_question_of_parts_is_kept_and_recalled_as_it_came(place: Place,
 async def test_an_answer_is_appended_once(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)) as recall:
-        await recall.append([HI], "Hello", "stop")
-        await recall.append([HI], "Hello", "stop")
+        await recall.append([HI], HELLO, "stop")
+        await recall.append([HI], HELLO, "stop")
     assert await place.texts(caller, record.id) == ["Hi", "Hello"]
 
 
@@ -161,7 +157,7 @@ async def test_a_second_message_waits_for_the_first_to_end(store: Store, caller:
     async def turn(text: str) -> None:
         with await place.room.recall(caller, asked(record.id)) as recall:
             await asyncio.sleep(0.05)
-            await recall.append([{"role": "user", "content": text}], text, "stop")
+            await recall.append([{"role": "user", "content": text}], {"role": "assistant", "content": text}, "stop")
 
     await asyncio.gather(turn("a"), turn("b"), turn("c"))
     texts = await place.texts(caller, record.id)
@@ -213,7 +209,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_nothing_from_who_holds_
         await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await recall.append([HI], "Hello", "stop")
+        await recall.append([HI], HELLO, "stop")
     assert await place.texts(caller, record.id) == ["Hi", "Hello"]
 
 
@@ -223,18 +219,18 @@ async def test_a_held_session_stays_held_for_longer_than_a_lease(store: Store, c
     with await place.room.recall(caller, asked(record.id)) as recall:
         await asyncio.sleep(1.2)
         assert not await place.is_free(caller, record.id)
-        await recall.append([HI], "Hello", "stop")
+        await recall.append([HI], HELLO, "stop")
 
 
 async def test_a_request_that_lost_its_session_is_told_and_writes_nothing(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)) as recall:
-        await place.sessions.delete(caller, record.id)
-        with pytest.raises(StoreDown, match="not saved"):
-            await recall.append([HI], "Hello", "stop")
+        await place.store.delete(caller, record.id)
+        with pytest.raises(StoreDown, match="nothing was saved"):
+            await recall.append([HI], HELLO, "stop")
         assert not recall.open
     with pytest.raises(SessionNotFound):
-        await place.sessions.read(caller, record.id)
+        await place.store.read(caller, record.id)
 
 
 async def test_an_append_without_redis_is_told(private_redis: RedisServer, store_at: StoreAt, caller: Caller) -> None:
@@ -243,7 +239,7 @@ async def test_an_append_without_redis_is_told(private_redis: RedisServer, store
     with await place.room.recall(caller, asked(record.id)) as recall:
         private_redis.kill()
         with pytest.raises(StoreDown):
-            await recall.append([HI], "Hello", "stop")
+            await recall.append([HI], HELLO, "stop")
 
 
 async def test_a_session_asked_for_without_redis_is_unavailable_and_without_a_session_nothing_is(
@@ -260,25 +256,21 @@ async def test_a_session_asked_for_without_redis_is_unavailable_and_without_a_se
 async def test_a_lease_that_cannot_be_renewed_for_a_while_is_tried_again(
     private_redis: RedisServer, store_at: StoreAt, caller: Caller
 ) -> None:
-    store = store_at(private_redis, breaker_seconds=0.01, timeout_seconds=1)
-    place = Place(store, lease_seconds=3, busy_wait_seconds=0)
+    place = Place(
+        store_at(private_redis, breaker_seconds=0.01, timeout_seconds=1), lease_seconds=3, busy_wait_seconds=0
+    )
     record = await place.session(caller)
-    recall = Recall(place.sessions, caller, await _lease(place, caller, record.id))
-    renewing = asyncio.create_task(recall._keep_renewed(0.02))
-    private_redis.kill()
-    await asyncio.sleep(0.1)
-    private_redis.start()
-    for _ in range(250):
-        await asyncio.sleep(0.02)
-        if store.healthy:
-            break
-    assert store.healthy
-    assert not renewing.done()
-    renewing.cancel()
+    with await place.room.recall(caller, asked(record.id)):
+        await asyncio.sleep(0.1)
+        private_redis.kill()
+        await asyncio.sleep(1.1)  # One renewal is lost.
+        private_redis.start()
+        await asyncio.sleep(2.2)
+        assert not await place.is_free(caller, record.id)
 
 
 async def _lease(place: Place, caller: Caller, session_id: SessionId) -> Leased:
-    lease = await place.sessions.lease(caller, session_id, "t")
+    lease = await place.leases.take(caller, session_id, "t")
     assert isinstance(lease, Leased)
     return lease
 
@@ -291,7 +283,7 @@ async def test_a_session_is_full_when_a_turn_would_not_fit(store: Store, caller:
     record = await place.session(caller)
     for _ in range(2):
         with await place.room.recall(caller, asked(record.id)) as recall:
-            await recall.append([HI], "Hello", "stop")
+            await recall.append([HI], HELLO, "stop")
     with pytest.raises(InvalidRequest) as caught, await place.room.recall(caller, asked(record.id)):
         pass
     assert caught.value.envelope()["error"]["code"] == "session_full"
@@ -309,7 +301,125 @@ async def test_the_bytes_of_a_session_are_bounded(store: Store, caller: Caller) 
     place = Place(store, max_bytes=2048, busy_wait_seconds=0)
     record = await place.session(caller)
     lease = await _lease(place, caller, record.id)
-    await place.sessions.append(caller, lease, [stored_message("user", "早" * 600, 1, None)])
+    await place.leases.append(caller, lease, added("早" * 600))
     with pytest.raises(InvalidRequest):
         await place.room.recall(caller, asked(record.id, {"role": "user", "content": "早" * 50}))
+    assert await place.is_free(caller, record.id)
+
+
+# Waiting.
+
+
+async def test_those_who_wait_are_served_in_their_order_and_without_polling(store: Store, caller: Caller) -> None:
+    place = Place(store, busy_wait_seconds=10)
+    record = await place.session(caller)
+    order: list[int] = []
+
+    async def turn(number: int) -> None:
+        with await place.room.recall(caller, asked(record.id)) as recall:
+            order.append(number)
+            await recall.append([HI], HELLO, "stop")
+
+    with await place.room.recall(caller, asked(record.id)):
+        waiting = []
+        for number in range(20):
+            waiting.append(asyncio.create_task(turn(number)))
+            await asyncio.sleep(0.002)
+        started = time.monotonic()
+    await asyncio.gather(*waiting)
+    assert order == list(range(20))
+    assert time.monotonic() - started < 5
+    assert len(await place.texts(caller, record.id)) == 40
+
+
+async def test_a_session_that_another_process_lets_go_is_found_free(store: Store, caller: Caller) -> None:
+    here, elsewhere = Place(store, busy_wait_seconds=10), Place(store, busy_wait_seconds=10)
+    record = await here.session(caller)
+    with await elsewhere.room.recall(caller, asked(record.id)):
+        waiting = asyncio.create_task(here.room.recall(caller, asked(record.id)))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+    async with asyncio.timeout(5):
+        (await waiting).release()
+
+
+async def test_only_so_many_of_a_tenant_may_wait_and_others_are_not_counted(store: Store, caller: Caller) -> None:
+    place = Place(store, busy_wait_seconds=10, max_waiting_per_tenant=2)
+    record = await place.session(caller)
+    with await place.room.recall(caller, asked(record.id)):
+        waiting = [asyncio.create_task(place.room.recall(caller, asked(record.id))) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(SessionBusy) as caught:
+            await place.room.recall(caller, asked(record.id))
+        assert caught.value.retry_after_ms
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert place.room._line.waiting == 0
+    assert await place.is_free(caller, record.id)
+
+
+# Sessions made by a message, and answers that are not whole.
+
+
+async def test_a_message_may_make_its_session(place: Place, caller: Caller) -> None:
+    with await place.room.recall(caller, asked(NEW_SESSION)) as recall:
+        assert recall.session_id is not None
+        assert not await place.is_free(caller, recall.session_id)
+        await recall.append([HI], HELLO, "stop")
+    assert await place.texts(caller, recall.session_id) == ["Hi", "Hello"]
+    assert (await place.store.read(caller, recall.session_id)).model == "m"
+
+
+async def test_what_came_of_an_answer_is_kept_without_waiting_and_marked(place: Place, caller: Caller) -> None:
+    record = await place.session(caller)
+    with await place.room.recall(caller, asked(record.id)) as recall:
+        recall.keep_partial([HI], {"role": "assistant", "content": "Hel"}, "cancelled")
+    _, kept = await place.store.read_whole(caller, record.id)
+    assert [(each.kept["content"], each.kept["finish_reason"]) for each in kept] == [("Hi", None), ("Hel", "cancelled")]
+    assert await place.is_free(caller, record.id)
+
+
+async def test_a_new_answer_takes_the_place_of_the_last_when_it_is_appended(place: Place, caller: Caller) -> None:
+    record = await place.session(caller)
+    for text in ("one", "two"):
+        with await place.room.recall(caller, asked(record.id)) as recall:
+            await recall.append([{"role": "user", "content": text}], {"role": "assistant", "content": text}, "stop")
+    before = (await place.store.read_whole(caller, record.id))[1]
+    again = replace(asked(record.id), regenerate=True, body={"messages": ()})
+    with await place.room.recall(caller, again) as recall:
+        assert [each["content"] for each in recall.history.messages] == ["one", "one", "two"]
+    assert (await place.store.read_whole(caller, record.id))[1] == before
+    with await place.room.recall(caller, again) as recall:
+        await recall.append([], {"role": "assistant", "content": "better"}, "stop")
+    record, after = await place.store.read_whole(caller, record.id)
+    assert after[:3] == before[:3]
+    assert [each.kept["content"] for each in after[3:]] == ["better"]
+    assert (record.message_count, record.bytes) == (4, sum(each.bytes for each in after))
+
+
+async def test_without_a_question_there_is_nothing_to_answer_again(place: Place, caller: Caller) -> None:
+    record = await place.session(caller)
+    with pytest.raises(InvalidRequest) as caught:
+        await place.room.recall(caller, replace(asked(record.id), regenerate=True, body={"messages": ()}))
+    assert caught.value.envelope()["error"]["code"] == "nothing_to_regenerate"
+    assert await place.is_free(caller, record.id)
+
+
+# Forgetting.
+
+
+async def test_a_message_and_all_after_it_are_forgotten_or_all(place: Place, caller: Caller) -> None:
+    record = await place.session(caller)
+    await place.leases.append(caller, await _lease(place, caller, record.id), added("a", "b", "c", "d"))
+    _, kept = await place.store.read_whole(caller, record.id)
+    assert await place.room.forget(caller, record.id, kept[2].id) == 2
+    record, left = await place.store.read_whole(caller, record.id)
+    assert left == kept[:2]
+    assert (record.message_count, record.bytes) == (2, sum(each.bytes for each in left))
+    with pytest.raises(InvalidRequest):
+        await place.room.forget(caller, record.id, kept[2].id)
+    assert await place.room.forget(caller, record.id, None) == 2
+    record, left = await place.store.read_whole(caller, record.id)
+    assert (left, record.message_count, record.bytes) == ([], 0, 0)
     assert await place.is_free(caller, record.id)

@@ -6,24 +6,24 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import pytest
 import redis
 
-from config import SessionsSettings
 from gateway.domain import Caller, SessionId
 from gateway.errors import InvalidRequest, SessionNotFound, StoreDown
-from gateway.sessions.records import SessionRecord, stored_message
-from gateway.sessions.store import Busy, Leased, SessionStore
+from gateway.sessions import NewSession, SessionContent, SessionRecord
+from gateway.sessions.leases import Busy, Leased
+from gateway.sessions.messages import message, new_message
 from gateway.store import Store, keys
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
+from tests.unit.gateway.sessions.kept import Kept, added, texts
 
 
 @pytest.fixture
-def sessions(store: Store) -> SessionStore:
-    """The store under test, with the default settings."""
-    return SessionStore(store, SessionsSettings())
+def sessions(store: Store) -> Kept:
+    """What is under test, with the default settings."""
+    return Kept(store)
 
 
 @pytest.fixture
@@ -33,21 +33,17 @@ def direct(redis_server: RedisServer) -> Iterator[redis.Redis]:
         yield client
 
 
-async def new(sessions: SessionStore, caller: Caller, ttl_seconds: int | None = None) -> SessionRecord:
+async def new(sessions: Kept, caller: Caller, ttl_seconds: int | None = None) -> SessionRecord:
     """Make a session."""
-    return await sessions.create(caller, "Be brief.", "Title", "gemma-3n", ttl_seconds)
+    content = SessionContent("Be brief.", "Title", {"k": "v"})
+    return await sessions.store.create(caller, NewSession(content, "gemma-3n", ttl_seconds))
 
 
-async def leased(sessions: SessionStore, caller: Caller, session_id: SessionId, token: str = "t") -> Leased:
+async def leased(sessions: Kept, caller: Caller, session_id: SessionId, token: str = "t") -> Leased:
     """Take the lease, which must be free."""
-    lease = await sessions.lease(caller, session_id, token)
+    lease = await sessions.leases.take(caller, session_id, token)
     assert isinstance(lease, Leased)
     return lease
-
-
-def said(*texts: str) -> list[bytes]:
-    """Return messages as they are kept."""
-    return [stored_message("user", text, 1, None) for text in texts]
 
 
 def others_of(caller: Caller) -> list[Caller]:
@@ -55,21 +51,24 @@ def others_of(caller: Caller) -> list[Caller]:
     return [Caller(caller.tenant, caller.user + "2"), Caller(caller.tenant + "2", caller.user)]
 
 
-async def test_a_session_is_read_as_it_was_made(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_session_is_read_as_it_was_made(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
-    assert await sessions.read(caller, record.id) == record
-    assert (record.system, record.title, record.model, record.user) == ("Be brief.", "Title", "gemma-3n", caller.user)
+    assert await sessions.store.read(caller, record.id) == record
+    assert record.content == SessionContent("Be brief.", "Title", {"k": "v"})
+    assert (record.model, record.user) == ("gemma-3n", caller.user)
     assert (record.message_count, record.bytes, record.ttl_seconds) == (0, 0, 3600)
-    assert await sessions.messages(caller, record.id) == []
+    assert (await sessions.store.read_whole(caller, record.id))[1] == []
 
 
 def test_the_answers_shape_says_nothing_of_the_owner() -> None:
-    shown = SessionRecord(SessionId("sess_1"), "ann", "s", "t", "", 9, 1, 2, 3, 4).as_json()
+    content = SessionContent("s", "t", {"k": "v"})
+    shown = SessionRecord(SessionId("sess_1"), "ann", content, "", 9, 1, 2, 3, 4).as_json()
     assert shown == {
         "id": "sess_1",
         "object": "session",
         "title": "t",
         "system": "s",
+        "metadata": {"k": "v"},
         "model": None,
         "ttl_seconds": 9,
         "created_at": 1,
@@ -78,52 +77,52 @@ def test_the_answers_shape_says_nothing_of_the_owner() -> None:
     }
 
 
-async def test_ids_cannot_be_guessed(sessions: SessionStore, caller: Caller) -> None:
+async def test_ids_cannot_be_guessed(sessions: Kept, caller: Caller) -> None:
     ids = {(await new(sessions, caller)).id for _ in range(20)}
     assert len(ids) == 20
     assert all(len(session_id) == len("sess_") + 32 and session_id.startswith("sess_") for session_id in ids)
 
 
-async def test_what_is_anothers_looks_as_if_it_did_not_exist(sessions: SessionStore, caller: Caller) -> None:
+async def test_what_is_anothers_looks_as_if_it_did_not_exist(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
     for other in others_of(caller):
         for attempt in (
-            sessions.read(other, record.id),
-            sessions.messages(other, record.id),
-            sessions.delete(other, record.id),
-            sessions.lease(other, record.id, "t"),
+            sessions.store.read(other, record.id),
+            sessions.store.read_whole(other, record.id),
+            sessions.store.delete(other, record.id),
+            sessions.leases.take(other, record.id, "t"),
         ):
             with pytest.raises(SessionNotFound) as caught:
                 await attempt
             assert caught.value.message == f"There is no session '{record.id}'."
-        assert (await sessions.page(other, 10, None))[0] == []
-    assert await sessions.read(caller, record.id) == record
+        assert (await sessions.store.page(other, 10, None))[0] == []
+    assert await sessions.store.read(caller, record.id) == record
 
 
 @pytest.mark.parametrize(
     "session_id",
     ["", "nope", "sess_", "sess_" + "0" * 32, "sess_" + "0" * 33, "{x}", "é", "\n", "*", "\ud800", "a b", "x" * 10_000],
 )
-async def test_an_id_that_is_none_is_not_found(sessions: SessionStore, caller: Caller, session_id: str) -> None:
+async def test_an_id_that_is_none_is_not_found(sessions: Kept, caller: Caller, session_id: str) -> None:
     for attempt in (
-        sessions.read(caller, SessionId(session_id)),
-        sessions.messages(caller, SessionId(session_id)),
-        sessions.delete(caller, SessionId(session_id)),
-        sessions.lease(caller, SessionId(session_id), "t"),
+        sessions.store.read(caller, SessionId(session_id)),
+        sessions.store.read_whole(caller, SessionId(session_id)),
+        sessions.store.delete(caller, SessionId(session_id)),
+        sessions.leases.take(caller, SessionId(session_id), "t"),
     ):
         with pytest.raises(SessionNotFound):
             await attempt
 
 
 @pytest.mark.parametrize("suffix", [":messages", ":lease"])
-async def test_the_keys_behind_a_session_are_no_sessions(sessions: SessionStore, caller: Caller, suffix: str) -> None:
+async def test_the_keys_behind_a_session_are_no_sessions(sessions: Kept, caller: Caller, suffix: str) -> None:
     record = await new(sessions, caller)
-    await sessions.append(caller, await leased(sessions, caller, record.id), said("a"))
+    await sessions.leases.append(caller, await leased(sessions, caller, record.id), added("a"))
     await leased(sessions, caller, record.id)
     for attempt in (
-        sessions.read(caller, SessionId(record.id + suffix)),
-        sessions.lease(caller, SessionId(record.id + suffix), "t"),
-        sessions.delete(caller, SessionId(record.id + suffix)),
+        sessions.store.read(caller, SessionId(record.id + suffix)),
+        sessions.leases.take(caller, SessionId(record.id + suffix), "t"),
+        sessions.store.delete(caller, SessionId(record.id + suffix)),
     ):
         with pytest.raises(SessionNotFound):
             await attempt
@@ -132,144 +131,145 @@ async def test_the_keys_behind_a_session_are_no_sessions(sessions: SessionStore,
 # Leases.
 
 
-async def test_only_one_of_many_gets_the_lease(sessions: SessionStore, caller: Caller) -> None:
+async def test_only_one_of_many_gets_the_lease(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
-    replies = await asyncio.gather(*(sessions.lease(caller, record.id, f"t{number}") for number in range(50)))
+    replies = await asyncio.gather(*(sessions.leases.take(caller, record.id, f"t{number}") for number in range(50)))
     assert [type(reply) for reply in replies].count(Leased) == 1
     assert all(29_000 < reply.milliseconds <= 30_000 for reply in replies if isinstance(reply, Busy))
 
 
-async def test_a_lease_brings_what_was_said(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_lease_brings_what_was_said(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
-    assert await sessions.append(caller, await leased(sessions, caller, record.id), said("a", "b"))
+    assert await sessions.leases.append(caller, await leased(sessions, caller, record.id), added("a", "b"))
     lease = await leased(sessions, caller, record.id)
-    assert [message["content"] for message in lease.messages] == ["a", "b"]
+    assert [each.kept["content"] for each in lease.messages] == ["a", "b"]
     assert lease.record.message_count == 2
 
 
-async def test_a_lease_that_is_given_back_is_free(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_lease_that_is_given_back_is_free(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
     for _ in range(3):
-        sessions.release(caller, record.id, (await leased(sessions, caller, record.id)).token)
+        sessions.leases.release(caller, record.id, (await leased(sessions, caller, record.id)).token)
 
 
-async def test_a_lease_cannot_be_given_back_by_another(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_lease_cannot_be_given_back_by_another(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
     await leased(sessions, caller, record.id, "mine")
-    sessions.release(caller, record.id, "theirs")
-    assert isinstance(await sessions.lease(caller, record.id, "theirs"), Busy)
+    sessions.leases.release(caller, record.id, "theirs")
+    assert isinstance(await sessions.leases.take(caller, record.id, "theirs"), Busy)
 
 
 async def test_a_lease_of_a_dead_gateway_ends_by_itself(store: Store, caller: Caller) -> None:
-    sessions = SessionStore(store, SessionsSettings(lease_seconds=0.1))
+    sessions = Kept(store, lease_seconds=0.1)
     record = await new(sessions, caller)
     await leased(sessions, caller, record.id, "dead")
-    assert isinstance(await sessions.lease(caller, record.id, "next"), Busy)
+    assert isinstance(await sessions.leases.take(caller, record.id, "next"), Busy)
     await asyncio.sleep(0.15)
     await leased(sessions, caller, record.id, "next")
 
 
 async def test_a_lease_lasts_while_it_is_renewed(store: Store, caller: Caller) -> None:
-    sessions = SessionStore(store, SessionsSettings(lease_seconds=0.4))
+    sessions = Kept(store, lease_seconds=0.4)
     record = await new(sessions, caller)
     lease = await leased(sessions, caller, record.id)
     for _ in range(4):
         await asyncio.sleep(0.15)
-        assert await sessions.renew(caller, lease)
-    assert isinstance(await sessions.lease(caller, record.id, "other"), Busy)
+        sessions.leases.renew(caller, lease)
+    assert isinstance(await sessions.leases.take(caller, record.id, "other"), Busy)
 
 
 async def test_a_lost_lease_cannot_be_renewed(store: Store, caller: Caller) -> None:
-    sessions = SessionStore(store, SessionsSettings(lease_seconds=0.05))
+    sessions = Kept(store, lease_seconds=0.05)
     record = await new(sessions, caller)
     lost = await leased(sessions, caller, record.id, "lost")
     await asyncio.sleep(0.1)
-    assert not await sessions.renew(caller, lost)
+    sessions.leases.renew(caller, lost)
     current = await leased(sessions, caller, record.id, "current")
-    assert not await sessions.renew(caller, lost)
+    sessions.leases.renew(caller, lost)
+    await asyncio.sleep(0.1)
     assert current.token == "current"
+    await leased(sessions, caller, record.id, "next")
 
 
 # Appending.
 
 
 async def test_append_counts_stores_in_order_and_frees_the_session(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis
+    sessions: Kept, caller: Caller, direct: redis.Redis
 ) -> None:
     record = await new(sessions, caller)
     for turn in range(3):
-        messages = said(f"q{turn}", f"a{turn} 早")
-        assert await sessions.append(caller, await leased(sessions, caller, record.id), messages)
-    kept = await sessions.messages(caller, record.id)
-    assert [message["content"] for message in kept] == ["q0", "a0 早", "q1", "a1 早", "q2", "a2 早"]
-    after = await sessions.read(caller, record.id)
+        messages = added(f"q{turn}", f"a{turn} 早")
+        assert await sessions.leases.append(caller, await leased(sessions, caller, record.id), messages)
+    assert await texts(sessions, caller, record.id) == ["q0", "a0 早", "q1", "a1 早", "q2", "a2 早"]
+    after = await sessions.store.read(caller, record.id)
     raw: Any = direct.lrange(keys.session_messages(caller.tenant, record.id), 0, -1)
     assert (after.message_count, after.bytes) == (6, sum(map(len, raw)))
     assert direct.exists(keys.session_lease(caller.tenant, record.id)) == 0
 
 
 async def test_a_writer_whose_lease_ran_out_changes_nothing(store: Store, caller: Caller) -> None:
-    sessions = SessionStore(store, SessionsSettings(lease_seconds=0.05))
+    sessions = Kept(store, lease_seconds=0.05)
     record = await new(sessions, caller)
     late = await leased(sessions, caller, record.id, "late")
     await asyncio.sleep(0.1)
-    assert not await sessions.append(caller, late, said("late"))
-    assert await sessions.messages(caller, record.id) == []
-    assert await sessions.read(caller, record.id) == record
+    assert not await sessions.leases.append(caller, late, added("late"))
+    assert (await sessions.store.read_whole(caller, record.id))[1] == []
+    assert await sessions.store.read(caller, record.id) == record
 
 
 async def test_a_writer_whose_lease_is_now_anothers_changes_nothing(store: Store, caller: Caller) -> None:
-    sessions = SessionStore(store, SessionsSettings(lease_seconds=0.2))
+    sessions = Kept(store, lease_seconds=0.2)
     record = await new(sessions, caller)
     late = await leased(sessions, caller, record.id, "late")
     await asyncio.sleep(0.25)
     current = await leased(sessions, caller, record.id, "current")
-    assert not await sessions.append(caller, late, said("late"))
-    assert await sessions.append(caller, current, said("current"))
-    assert [message["content"] for message in await sessions.messages(caller, record.id)] == ["current"]
+    assert not await sessions.leases.append(caller, late, added("late"))
+    assert await sessions.leases.append(caller, current, added("current"))
+    assert await texts(sessions, caller, record.id) == ["current"]
 
 
-async def test_a_lease_is_good_for_one_append(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_lease_is_good_for_one_append(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller)
     lease = await leased(sessions, caller, record.id)
-    assert await sessions.append(caller, lease, said("a"))
-    assert not await sessions.append(caller, lease, said("b"))
-    assert [message["content"] for message in await sessions.messages(caller, record.id)] == ["a"]
+    assert await sessions.leases.append(caller, lease, added("a"))
+    assert not await sessions.leases.append(caller, lease, added("b"))
+    assert await texts(sessions, caller, record.id) == ["a"]
 
 
 async def test_nothing_is_appended_to_a_session_that_was_deleted_meanwhile(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis
+    sessions: Kept, caller: Caller, direct: redis.Redis
 ) -> None:
     record = await new(sessions, caller)
     lease = await leased(sessions, caller, record.id)
-    await sessions.delete(caller, record.id)
-    assert not await sessions.append(caller, lease, said("a"))
+    await sessions.store.delete(caller, record.id)
+    assert not await sessions.leases.append(caller, lease, added("a"))
     assert direct.keys(f"gg:{{{caller.tenant}}}:session:*") == []
 
 
-async def test_of_many_writers_at_once_every_turn_is_whole(sessions: SessionStore, caller: Caller) -> None:
+async def test_of_many_writers_at_once_every_turn_is_whole(sessions: Kept, caller: Caller) -> None:
     """Question and answer always stand together, whoever comes first."""
     record = await new(sessions, caller)
 
     async def write(number: int) -> bool:
         for _ in range(200):
-            lease = await sessions.lease(caller, record.id, f"t{number}")
+            lease = await sessions.leases.take(caller, record.id, f"t{number}")
             if isinstance(lease, Leased):
                 assert len(lease.messages) % 2 == 0
-                return await sessions.append(caller, lease, said(f"q{number}", f"a{number}"))
+                return await sessions.leases.append(caller, lease, added(f"q{number}", f"a{number}"))
             await asyncio.sleep(0.002)
         return False
 
     assert all(await asyncio.gather(*(write(number) for number in range(20))))
-    texts = [message["content"] for message in await sessions.messages(caller, record.id)]
-    assert len(texts) == 40
-    assert all(question[1:] == answer[1:] for question, answer in zip(texts[::2], texts[1::2], strict=True))
+    found = await texts(sessions, caller, record.id)
+    assert len(found) == 40
+    assert all(question[1:] == answer[1:] for question, answer in zip(found[::2], found[1::2], strict=True))
 
 
 def test_a_message_has_the_shape_that_is_shown() -> None:
-    message = orjson.loads(stored_message("assistant", "Hi", 5, "stop"))
-    assert message.pop("id").startswith("msg_")
-    assert message == {
+    shown = message(new_message({"role": "assistant", "content": "Hi"}, 5, "stop", tokens=3), 0).as_json()
+    assert shown.pop("id").startswith("msg_")
+    assert shown == {
         "object": "session.message",
         "role": "assistant",
         "content": "Hi",
@@ -282,52 +282,53 @@ def test_a_message_has_the_shape_that_is_shown() -> None:
 
 
 async def test_all_keys_of_a_session_end_after_its_time_to_live(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis
+    sessions: Kept, caller: Caller, direct: redis.Redis
 ) -> None:
     record = await new(sessions, caller, ttl_seconds=100)
     assert 0 < int(direct.ttl(keys.session(caller.tenant, record.id))) <= 100
-    await sessions.append(caller, await leased(sessions, caller, record.id), said("a"))
+    await sessions.leases.append(caller, await leased(sessions, caller, record.id), added("a"))
     for name in (keys.session, keys.session_messages):
         assert 98 <= int(direct.ttl(name(caller.tenant, record.id))) <= 100
 
 
-async def test_a_session_in_use_does_not_end(sessions: SessionStore, caller: Caller, direct: redis.Redis) -> None:
+async def test_a_session_in_use_does_not_end(sessions: Kept, caller: Caller, direct: redis.Redis) -> None:
     """Both a turn's beginning and its end start the time anew."""
     record = await new(sessions, caller, ttl_seconds=100)
     names = [name(caller.tenant, record.id) for name in (keys.session, keys.session_messages)]
-    await sessions.append(caller, await leased(sessions, caller, record.id), said("a"))
+    await sessions.leases.append(caller, await leased(sessions, caller, record.id), added("a"))
     for name in names:
         direct.expire(name, 5)
     lease = await leased(sessions, caller, record.id)
     assert all(int(direct.ttl(name)) > 90 for name in names)
     for name in names:
         direct.expire(name, 5)
-    assert await sessions.append(caller, lease, said("b"))
+    assert await sessions.leases.append(caller, lease, added("b"))
     assert all(int(direct.ttl(name)) > 90 for name in names)
 
 
 async def test_a_long_turn_keeps_a_short_lived_session_alive(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis
+    sessions: Kept, caller: Caller, direct: redis.Redis
 ) -> None:
     record = await new(sessions, caller, ttl_seconds=100)
     lease = await leased(sessions, caller, record.id)
     direct.expire(keys.session(caller.tenant, record.id), 5)
-    assert await sessions.renew(caller, lease)
+    sessions.leases.renew(caller, lease)
+    await sessions.store.read(caller, record.id)
     assert int(direct.ttl(keys.session(caller.tenant, record.id))) > 90
 
 
-async def test_a_session_whose_time_is_over_is_not_found(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_session_whose_time_is_over_is_not_found(sessions: Kept, caller: Caller) -> None:
     record = await new(sessions, caller, ttl_seconds=1)
     await asyncio.sleep(1.1)
     with pytest.raises(SessionNotFound):
-        await sessions.read(caller, record.id)
+        await sessions.store.read(caller, record.id)
 
 
 # Lists and caps.
 
 
-async def test_a_page_has_the_latest_used_first_and_goes_on_after_an_id(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis
+async def test_a_page_has_the_newest_first_and_goes_on_after_an_id(
+    sessions: Kept, caller: Caller, direct: redis.Redis
 ) -> None:
     ids = [(await new(sessions, caller)).id for _ in range(5)]
     for used, session_id in enumerate(ids):
@@ -336,48 +337,56 @@ async def test_a_page_has_the_latest_used_first_and_goes_on_after_an_id(
     after: SessionId | None = None
     more = True
     while more:
-        page, more = await sessions.page(caller, 2, after)
+        page, more = await sessions.store.page(caller, 2, after)
         found += [record.id for record in page]
         after = page[-1].id
     assert found == ids[::-1]
 
 
-async def test_the_last_page_says_that_it_is_the_last(sessions: SessionStore, caller: Caller) -> None:
+async def test_the_last_page_says_that_it_is_the_last(sessions: Kept, caller: Caller) -> None:
     for _ in range(2):
         await new(sessions, caller)
-    assert (await sessions.page(caller, 2, None))[1] is False
-    assert (await sessions.page(caller, 1, None))[1] is True
+    assert (await sessions.store.page(caller, 2, None))[1] is False
+    assert (await sessions.store.page(caller, 1, None))[1] is True
 
 
-async def test_using_a_session_brings_it_to_the_top(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis
-) -> None:
-    ids = [(await new(sessions, caller)).id for _ in range(3)]
-    for used, session_id in enumerate(ids):
-        direct.zadd(keys.sessions_of(caller.tenant, caller.user), {session_id: used})
-    await sessions.append(caller, await leased(sessions, caller, ids[0]), said("a"))
-    assert (await sessions.page(caller, 1, None))[0][0].id == ids[0]
+async def test_using_a_session_does_not_move_it_so_pages_stay_where_they_are(sessions: Kept, caller: Caller) -> None:
+    first = await new(sessions, caller)
+    await asyncio.sleep(0.002)
+    second = await new(sessions, caller)
+    await sessions.leases.append(caller, await leased(sessions, caller, first.id), added("a"))
+    assert [record.id for record in (await sessions.store.page(caller, 5))[0]] == [second.id, first.id]
+
+
+async def test_a_page_passes_over_many_that_have_expired(sessions: Kept, caller: Caller, direct: redis.Redis) -> None:
+    oldest = await new(sessions, caller)
+    for _ in range(9):
+        direct.delete(keys.session(caller.tenant, (await new(sessions, caller)).id))
+    direct.zadd(keys.sessions_of(caller.tenant, caller.user), {oldest.id: 1})
+    records, more = await sessions.store.page(caller, 2)
+    assert ([record.id for record in records], more) == ([oldest.id], False)
+    assert direct.zcard(keys.sessions_of(caller.tenant, caller.user)) == 1
 
 
 async def test_a_list_leaves_out_what_has_expired_and_forgets_it(
-    sessions: SessionStore, caller: Caller, direct: redis.Redis, store: Store
+    sessions: Kept, caller: Caller, direct: redis.Redis, store: Store
 ) -> None:
     gone, there = await new(sessions, caller), await new(sessions, caller)
     direct.delete(keys.session(caller.tenant, gone.id))
-    records, more = await sessions.page(caller, 10, None)
+    records, more = await sessions.store.page(caller, 10, None)
     assert ([record.id for record in records], more) == ([there.id], False)
     await store.ping()
     assert direct.zcard(keys.sessions_of(caller.tenant, caller.user)) == 1
 
 
-async def test_a_page_after_something_unknown_names_the_parameter(sessions: SessionStore, caller: Caller) -> None:
+async def test_a_page_after_something_unknown_names_the_parameter(sessions: Kept, caller: Caller) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await sessions.page(caller, 2, SessionId("sess_" + "0" * 32))
+        await sessions.store.page(caller, 2, SessionId("sess_" + "0" * 32))
     assert caught.value.param == "after"
 
 
 async def test_a_user_may_have_only_so_many_sessions_and_others_are_not_counted(store: Store, caller: Caller) -> None:
-    sessions = SessionStore(store, SessionsSettings(max_per_user=2))
+    sessions = Kept(store, max_per_user=2)
     for _ in range(2):
         await new(sessions, caller)
     with pytest.raises(InvalidRequest) as caught:
@@ -388,51 +397,51 @@ async def test_a_user_may_have_only_so_many_sessions_and_others_are_not_counted(
 
 
 async def test_deleted_and_expired_sessions_are_not_counted(store: Store, caller: Caller, direct: redis.Redis) -> None:
-    sessions = SessionStore(store, SessionsSettings(max_per_user=2))
+    sessions = Kept(store, max_per_user=2)
     first, second = await new(sessions, caller), await new(sessions, caller)
-    await sessions.delete(caller, first.id)
+    await sessions.store.delete(caller, first.id)
     await new(sessions, caller)
     direct.delete(keys.session(caller.tenant, second.id))
     await new(sessions, caller)
 
 
-async def test_deleting_leaves_no_key_behind(sessions: SessionStore, caller: Caller, direct: redis.Redis) -> None:
+async def test_deleting_leaves_no_key_behind(sessions: Kept, caller: Caller, direct: redis.Redis) -> None:
     record = await new(sessions, caller)
-    await sessions.append(caller, await leased(sessions, caller, record.id), said("a"))
+    await sessions.leases.append(caller, await leased(sessions, caller, record.id), added("a"))
     await leased(sessions, caller, record.id)
-    await sessions.delete(caller, record.id)
+    await sessions.store.delete(caller, record.id)
     assert direct.keys(f"gg:{{{caller.tenant}}}:*") == []
 
 
 async def test_without_redis_every_use_says_so(private_redis: RedisServer, store_at: StoreAt, caller: Caller) -> None:
-    sessions = SessionStore(store_at(private_redis, breaker_seconds=60), SessionsSettings())
+    sessions = Kept(store_at(private_redis, breaker_seconds=60))
     record = await new(sessions, caller)
     lease = await leased(sessions, caller, record.id)
     private_redis.kill()
     for attempt in (
-        sessions.read(caller, record.id),
-        sessions.page(caller, 1, None),
-        sessions.lease(caller, record.id, "t"),
-        sessions.append(caller, lease, said("a")),
+        sessions.store.read(caller, record.id),
+        sessions.store.page(caller, 1, None),
+        sessions.leases.take(caller, record.id, "t"),
+        sessions.leases.append(caller, lease, added("a")),
         new(sessions, caller),
     ):
         with pytest.raises(StoreDown):
             await attempt
-    sessions.release(caller, record.id, lease.token)
+    sessions.leases.release(caller, record.id, lease.token)
 
 
 async def test_sessions_survive_a_restart_of_redis(
     private_redis: RedisServer, store_at: StoreAt, caller: Caller
 ) -> None:
-    sessions = SessionStore(store_at(private_redis, breaker_seconds=0.01), SessionsSettings())
+    sessions = Kept(store_at(private_redis, breaker_seconds=0.01))
     record = await new(sessions, caller)
-    await sessions.append(caller, await leased(sessions, caller, record.id), said("a"))
+    await sessions.leases.append(caller, await leased(sessions, caller, record.id), added("a"))
     private_redis.kill()
     private_redis.start()
     await asyncio.sleep(0.05)
     for _ in range(5):
         try:
-            await sessions.read(caller, record.id)
+            await sessions.store.read(caller, record.id)
         except StoreDown:  # The connection that the old server had closed.
             await asyncio.sleep(0.05)
-    assert [message["content"] for message in await sessions.messages(caller, record.id)] == ["a"]
+    assert await texts(sessions, caller, record.id) == ["a"]

@@ -28,6 +28,11 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_queued_requests": (),
     "gateway_redis_up": (),
     "gateway_redis_failures_total": ("error",),
+    "gateway_sessions_made_total": (),
+    "gateway_session_bytes_total": (),
+    "gateway_session_conflicts_total": ("reason",),
+    "gateway_session_wait_seconds": (),
+    "gateway_session_messages_waiting": (),
     "gateway_limits_degraded_total": (),
 }
 

@@ -161,7 +161,7 @@ async def test_a_stream_is_passed_on_with_our_id_and_model_and_without_its_end_m
     chunks = await rest(answer)
     assert contents(chunks) == ["", "Hel", "lo", ""]
     assert {(chunk["id"], chunk["model"]) for chunk in chunks} == {("chatcmpl-1", "ours")}
-    assert (answer.text, answer.finish_reason, answer.usage) == ("Hello", "stop", Usage(11, 1))
+    assert (answer.message["content"], answer.finish_reason, answer.usage) == ("Hello", "stop", Usage(11, 1))
 
 
 async def test_a_stream_of_text_has_the_id_of_a_text_completion() -> None:
@@ -214,7 +214,7 @@ async def test_any_cutting_of_a_recorded_stream_gives_the_same(size: int) -> Non
     answer = await streamed(*parts, what=prompt(wants_usage=True))
     chunks = await rest(answer)
     assert [chunk["choices"] for chunk in chunks] == [chunk["choices"] for chunk in recordings.chunks("stream")]
-    assert answer.text == "\nenchsess早"
+    assert answer.message["content"] == "\nenchsess早"
     assert answer.usage == Usage(11, 4)
 
 
@@ -250,7 +250,7 @@ async def drained(answer: StreamedAnswer) -> bytes:
 async def test_without_a_session_no_text_is_kept() -> None:
     answer = await streamed(ROLE, delta("stop", content="Hi"), DONE, keeps_text=False)
     await rest(answer)
-    assert (answer.text, answer.finish_reason) == ("", None)
+    assert (answer.message["content"], answer.finish_reason) == ("", None)
 
 
 async def test_reading_after_the_end_stays_at_the_end() -> None:
@@ -462,7 +462,7 @@ async def test_a_recorded_answer_gets_our_id_and_model_and_keeps_what_is_openais
             }
         ],
     }
-    assert (answer.text, answer.finish_reason) == (said["message"]["content"], said["finish_reason"])
+    assert (answer.message["content"], answer.finish_reason) == (said["message"]["content"], said["finish_reason"])
     assert answer.usage is not None
     counted = json.loads(body)["usage"]
     assert answer.usage.prompt_tokens == counted["prompt_tokens"]
@@ -495,7 +495,7 @@ async def test_an_answer_calls_the_model_as_the_client_did(stream: bool) -> None
 async def test_an_answer_to_a_text_request_is_read() -> None:
     body = whole({"index": 0, "text": "Hi", "finish_reason": "stop"})
     answer = await asked(ScriptedStream(body), prompt(stream=False, endpoint=Endpoint.COMPLETIONS))
-    assert (answer.text, answer.finish_reason, answer.usage) == ("Hi", "stop", None)
+    assert (answer.message["content"], answer.finish_reason, answer.usage) == ("Hi", "stop", None)
     assert isinstance(answer, WholeAnswer)
     assert json.loads(answer.body)["id"] == "cmpl-1"
 
@@ -503,7 +503,7 @@ async def test_an_answer_to_a_text_request_is_read() -> None:
 @pytest.mark.parametrize("content", [None, ""])
 async def test_an_answer_may_be_empty(content: str | None) -> None:
     answer = await asked(ScriptedStream(whole(choice(content))), prompt(stream=False))
-    assert answer.text == ""
+    assert answer.message["content"] == ""
 
 
 @pytest.mark.parametrize("content", ["", "Hel"])

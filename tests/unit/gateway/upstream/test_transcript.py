@@ -30,24 +30,36 @@ def test_a_recorded_stream_is_put_together(name: str) -> None:
     chunks = recordings.chunks(name)
     first = [choice for chunk in chunks for choice in chunk["choices"] if choice["index"] == 0]
     made = transcript(*chunks)
-    assert made.text == "".join(choice["delta"].get("content") or "" for choice in first)
+    assert made.message["content"] == "".join(choice["delta"].get("content") or "" for choice in first)
     assert made.finish_reason == first[-1]["finish_reason"]
     assert made.finish_reason in ("stop", "length")
 
 
 def test_only_the_first_choice_is_kept() -> None:
     made = transcript(delta("a"), delta("x", 1), delta("b"), delta(None, 1, finish_reason="length"))
-    assert (made.text, made.finish_reason) == ("ab", None)
+    assert (made.message["content"], made.finish_reason) == ("ab", None)
 
 
 def test_chunks_without_text_or_choices_add_nothing() -> None:
     last: dict[str, Any] = {"choices": []}
     made = transcript(delta(None), delta(""), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, last)
-    assert (made.text, made.finish_reason) == ("", "stop")
+    assert (made.message["content"], made.finish_reason) == ("", "stop")
 
 
 def test_before_anything_has_come_it_is_empty() -> None:
-    assert (transcript().text, transcript().finish_reason) == ("", None)
+    assert (transcript().message["content"], transcript().finish_reason) == ("", None)
+
+
+def test_calls_are_put_together_from_their_parts() -> None:
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    parts = [first, {"index": 0, "function": {"arguments": '{"a"'}}, {"index": 0, "function": {"arguments": ":1}"}}]
+    made = transcript(*({"choices": [{"index": 0, "delta": {"tool_calls": [part]}}]} for part in parts))
+    function = {"name": "f", "arguments": '{"a":1}'}
+    assert made.message == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
+    }
 
 
 @pytest.mark.parametrize(
