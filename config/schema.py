@@ -31,6 +31,9 @@ class ServerSettings(Group):
     trusted_hosts: Words = Field(
         ("*",), description="Host names the gateway answers to (`*.example.org` works); health paths are exempt."
     )
+    trusted_proxies: Words = Field(
+        (), description="Networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` is believed; empty: nobody's."
+    )
     max_body_bytes: int = Field(10_485_760, ge=1024, description="Largest request body; a larger one is 413.")
     body_timeout_seconds: Seconds = Field(30.0, description="How long a client may take to send its body.")
     drain_seconds: Seconds = Field(60.0, description="How long running requests may go on after SIGTERM.")
@@ -135,6 +138,9 @@ class AuthSettings(Group):
     )
     jwt_ttl_seconds: Seconds = Field(
         1800.0, description="Lifetime of tokens that the gateway or `gemma-gateway token` makes."
+    )
+    failed_attempts_per_minute: int = Field(
+        60, ge=0, description="Bad credentials an address may show; then they are 429. Good ones pass. 0: no limit."
     )
     revocation_seconds: Seconds = Field(
         2_678_400.0, description="How long a revocation is kept where the token's end is not known: 31 days."

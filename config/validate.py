@@ -69,6 +69,11 @@ def _check_server(settings: Settings) -> _Problems:
         yield "server.host", "must not be empty; 0.0.0.0 is every address"
     if not settings.server.trusted_hosts:
         yield "server.trusted_hosts", "must not be empty, or no request would be answered; `*` is any host"
+    for network in settings.server.trusted_proxies:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            yield "server.trusted_proxies", f"'{network}' is not an address or a network such as 10.0.0.0/8"
     for origin in settings.server.cors_origins:
         parts = _split(origin)
         if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):

@@ -92,8 +92,14 @@ def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]
     layers.append(Middleware(FaultMiddleware))
     if "*" not in server.trusted_hosts:
         layers.append(Middleware(TrustedHostMiddleware, hosts=server.trusted_hosts))
-    public = _public_paths(rooms.settings)
-    layers.append(Middleware(AuthenticationMiddleware, authenticator=rooms.identity.authenticator, public_paths=public))
+    layers.append(
+        Middleware(
+            AuthenticationMiddleware,
+            authenticator=rooms.identity.authenticator,
+            public_paths=_public_paths(rooms.settings),
+            door=rooms.identity.door,
+        )
+    )
     layers.append(Middleware(HotRoutesMiddleware, endpoints=endpoints))
     layers.append(Middleware(BoundedBodyMiddleware, server.max_body_bytes, server.body_timeout_seconds))
     return layers

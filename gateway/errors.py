@@ -7,6 +7,7 @@ GatewayError                    500  server_error
 │   ├── UnsupportedMediaType    415
 │   └── RequestTimeout          408
 ├── Unauthenticated             401  … code invalid_api_key
+├── TooManyAttempts             429  … code too_many_failed_attempts
 ├── Forbidden                   403  … code permission_denied
 ├── NotFound                    404  … code not_found
 │   ├── ModelNotFound           404  … code model_not_found
@@ -141,6 +142,15 @@ class Unauthenticated(GatewayError):
     def response_headers(self) -> Headers:
         """As the root does, with the challenge of RFC 6750 §3."""
         return [*super().response_headers(), (b"www-authenticate", b"Bearer")]
+
+
+class TooManyAttempts(GatewayError):
+    """A credential that does not hold, from an address that showed too many such. A good one would have passed."""
+
+    status = 429
+    type = "invalid_request_error"
+    code = "too_many_failed_attempts"
+    retryable = True
 
 
 class Forbidden(GatewayError):

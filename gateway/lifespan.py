@@ -61,7 +61,7 @@ def build_rooms(settings: Settings) -> Rooms:
         settings=settings,
         metrics=metrics,
         store=store,
-        identity=Identity(settings.auth, store, given_key, local_key),
+        identity=Identity(settings, store, metrics, given_key, local_key),
         fleet=fleet,
         discovery=Discovery(fleet, settings),
         sessions=sessions,

@@ -98,6 +98,9 @@ class Metrics:
         self.sessions_waiting = Gauge(
             "gateway_session_messages_waiting", "Messages waiting for a busy session.", registry=new
         )
+        self.authentication_failures = Counter(
+            "gateway_authentication_failures", "Requests without a credential that holds.", ["reason"], registry=new
+        )
         self.degraded = Counter(
             "gateway_limits_degraded", "Requests that were limited by this process alone.", registry=new
         )

@@ -82,7 +82,10 @@ def with_context(settings: Settings) -> ASGIApp:
     """Return the relay behind the gateway's context and authentication."""
     rooms = build_rooms(settings)
     authenticated = AuthenticationMiddleware(
-        Relay(settings), authenticator=rooms.identity.authenticator, public_paths=frozenset({"/health"})
+        Relay(settings),
+        authenticator=rooms.identity.authenticator,
+        public_paths=frozenset({"/health"}),
+        door=rooms.identity.door,
     )
     return RequestContextMiddleware(authenticated, metrics=rooms.metrics, log=RequestLog(settings.telemetry))
 

@@ -22,6 +22,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"server": {"trusted_hosts": ""}}, "server.trusted_hosts"),
     ({"server": {"cors_origins": "example.org"}}, "server.cors_origins"),
     ({"server": {"cors_origins": "https://example.org/"}}, "server.cors_origins"),
+    ({"server": {"trusted_proxies": "10.0.0.0/33"}}, "server.trusted_proxies"),
+    ({"server": {"trusted_proxies": "proxy.example.org"}}, "server.trusted_proxies"),
+    (
+        {"auth": {"issuers": [{"name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["RS256"]}]}},
+        "auth.issuers",
+    ),
     ({"redis": {"url": "http://db"}}, "redis.url"),
     ({"redis": {"url": "unix://"}}, "redis.url"),
     ({"redis": {"url": "redis://:secret@"}}, "redis.url"),
@@ -52,6 +58,7 @@ RIGHT: list[dict[str, Any]] = [
     {"server": {"port": 8100}, "routing": {"engines": "http://gpu:8100,unix:///run/vllm.sock"}},
     {"server": {"cors_origins": "https://example.org,http://localhost:3000"}},
     {"prompt": {"media_hosts": "images.example.org,cdn-1.example.org"}},
+    {"server": {"trusted_proxies": "10.0.0.0/8,192.0.2.1,fd00::/8"}},
     {"redis": {"url": "unix:///run/redis.sock"}},
     {"redis": {"url": "rediss://user:password@db:6380/1"}},
 ]

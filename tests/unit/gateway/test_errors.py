@@ -32,6 +32,7 @@ from gateway.errors import (
     SessionBusy,
     SessionNotFound,
     StoreDown,
+    TooManyAttempts,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -45,6 +46,7 @@ TABLE: list[tuple[type[GatewayError], int, str, str | None, bool]] = [
     (UnsupportedMediaType, 415, "invalid_request_error", "unsupported_media_type", False),
     (RequestTimeout, 408, "invalid_request_error", "request_timeout", True),
     (Unauthenticated, 401, "invalid_request_error", "invalid_api_key", False),
+    (TooManyAttempts, 429, "invalid_request_error", "too_many_failed_attempts", True),
     (Forbidden, 403, "invalid_request_error", "permission_denied", False),
     (NotFound, 404, "invalid_request_error", "not_found", False),
     (ModelNotFound, 404, "invalid_request_error", "model_not_found", False),

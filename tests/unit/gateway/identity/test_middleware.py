@@ -10,7 +10,10 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.domain import Caller
 from gateway.errors import Unauthenticated
 from gateway.identity import AuthenticationMiddleware
+from gateway.identity.failed_attempts import FailedAttempts
+from gateway.identity.middleware import Door
 from gateway.store import Store
+from gateway.telemetry.metrics import Metrics
 from tests.unit.gateway.identity.tokens import authenticator_of
 
 LOCAL = Caller("local", "local", frozenset({"admin"}))
@@ -45,7 +48,8 @@ async def ask(store: Store, path: str, headers: list[tuple[bytes, bytes]], kind:
     authenticator = authenticator_of(store, ("gg_local",))
     state = {"headers": dict(headers), **more}
     scope: Scope = {"type": kind, "path": path, "headers": headers, "state": state}
-    await AuthenticationMiddleware(inner, authenticator, PUBLIC)(scope, never_receive, never_send)
+    door = Door(FailedAttempts(0), (), Metrics())
+    await AuthenticationMiddleware(inner, authenticator, PUBLIC, door)(scope, never_receive, never_send)
     return inner
 
 

@@ -11,6 +11,7 @@ from gateway.telemetry.metrics import Metrics
 
 # name as scraped → labels
 DOCUMENTED: dict[str, tuple[str, ...]] = {
+    "gateway_authentication_failures_total": ("reason",),
     "gateway_requests_total": ("route", "tenant", "model", "status", "outcome"),
     "gateway_request_duration_seconds": ("route", "model"),
     "gateway_time_to_first_token_seconds": ("model",),
