@@ -17,10 +17,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class ServeProcess:
-    """Starts `serve` with the demo profile in a folder of its own; `stop()` is a Ctrl-C."""
+    """Starts `serve` in a folder of its own; `settings` are environment variables; `stop()` is a Ctrl-C."""
 
-    def __init__(self, data_dir: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, data_dir: Path, settings: dict[str, str] | None = None, profile: str = "demo") -> None:
         self.data_dir = data_dir
+        self._profile = profile
         self.port, self.engine_port, self.status_port = free_port(), free_port(), free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.engine_url = f"http://127.0.0.1:{self.engine_port}"
@@ -48,7 +49,7 @@ class ServeProcess:
             **self._settings,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--profile", "demo"],
+            [sys.executable, "-m", "gateway", "serve", "--profile", self._profile],
             cwd=_ROOT,
             env=environ,
             stdin=subprocess.DEVNULL,
