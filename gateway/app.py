@@ -23,9 +23,11 @@ from gateway.api.faults import FaultMiddleware, translate_http_exception, transl
 from gateway.api.hosts import TrustedHostMiddleware
 from gateway.api.hot import HotRoutesMiddleware
 from gateway.api.session_messages import SessionMessagesEndpoint
+from gateway.api.transcriptions import TranscriptionsEndpoint
 from gateway.domain import Endpoint
 from gateway.identity import AuthenticationMiddleware
 from gateway.lifespan import Rooms, build_rooms, opened
+from gateway.prompt.transcription import Task
 from gateway.telemetry.logging import RequestLog
 
 _EXPOSED_HEADERS = (
@@ -62,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.rooms = rooms
     # The hot routes come first: the router tries its routes in order.
     hot = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    hot += [Route(task.value, TranscriptionsEndpoint(task, rooms), methods=["POST"]) for task in Task]
     hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
     regenerate = SessionMessagesEndpoint(rooms, regenerate=True)
     hot.append(Route(session_messages.REGENERATE_PATH, regenerate, methods=["POST"]))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
 from config import Settings
+from gateway.api.answer_shape import AS_IT_IS, AnswerShape
 from gateway.api.body import ClientGone, read_body, require_json
 from gateway.api.relay_response import RelayResponse
 from gateway.api.watch import ClientWatch, client_of
@@ -35,13 +37,19 @@ class CompletionsEndpoint:
             await answer_call(call, self._rooms, scope, send)
 
 
-async def read_call_body(scope: Scope, receive: Receive, route: str, settings: Settings) -> bytes | None:
+async def read_call_body(
+    scope: Scope,
+    receive: Receive,
+    route: str,
+    settings: Settings,
+    require: Callable[[HeaderMap], None] = require_json,
+) -> bytes | None:
     """Return the body of a call and note in the settlement what it is for; None if the client left meanwhile."""
     settlement: Settlement = scope["state"]["settlement"]
     settlement.route = route
     settlement.caller = scope["state"]["caller"]
     headers: HeaderMap = scope["state"]["headers"]
-    require_json(headers)
+    require(headers)
     server = settings.server
     try:
         return await read_body(headers, receive, server.max_body_bytes, server.body_timeout_seconds, client_of(scope))
@@ -50,11 +58,11 @@ async def read_call_body(scope: Scope, receive: Receive, route: str, settings: S
         return None
 
 
-async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send) -> None:
+async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape = AS_IT_IS) -> None:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
     settlement: Settlement = scope["state"]["settlement"]
     client = client_of(scope)
-    response = RelayResponse(send, scope["state"]["send"], client, rooms.settings.stream, settlement)
+    response = RelayResponse(send, scope["state"]["send"], client, rooms.settings.stream, settlement, shape)
     watch = ClientWatch(client)
     try:
         await watch.run(_serve(call, rooms.pipeline, settlement, response))

@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from gateway.api import session_messages
-from gateway.api.openapi import hot_path, regenerate_path, session_message_path
+from gateway.api.openapi import hot_path, regenerate_path, session_message_path, transcription_path
 from gateway.domain import Endpoint
+from gateway.prompt.transcription import Task
 
 router = APIRouter(include_in_schema=False)
 
@@ -65,7 +66,8 @@ def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
                 title=app.title, version=app.version, description=app.description, routes=app.router.routes
             )
             hot = {endpoint.value: hot_path(endpoint) for endpoint in Endpoint}
-            schema["paths"] = hot | schema["paths"]
+            spoken = {task.value: transcription_path(task) for task in Task}
+            schema["paths"] = hot | spoken | schema["paths"]
             schema["paths"].setdefault(session_messages.PATH, {}).update(session_message_path())
             schema["paths"][session_messages.REGENERATE_PATH] = regenerate_path()
             schema.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}

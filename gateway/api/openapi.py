@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.domain import Endpoint
 from gateway.prompt.policy import TABLES, Action, Parameter
+from gateway.prompt.transcription import FIELDS, Task
 
 _REQUIRED = {Endpoint.CHAT: ["model", "messages"], Endpoint.COMPLETIONS: ["model", "prompt"]}
 _SUMMARIES = {Endpoint.CHAT: "Create a chat completion", Endpoint.COMPLETIONS: "Create a completion"}
@@ -41,6 +42,21 @@ def regenerate_path() -> dict[str, Any]:
     item["post"]["summary"] = "Answer the last question of a session anew"
     item["post"]["operationId"] = "regenerate_session_answer"
     return item
+
+
+def transcription_path(task: Task) -> dict[str, Any]:
+    """Return the path item of a route that takes a clip as a form."""
+    rows = [row for row in FIELDS.values() if row.action is not Action.REFUSE]
+    schema = {
+        "type": "object",
+        "required": ["file", "model"],
+        "properties": {row.name: _property(row) for row in rows} | {"file": {"type": "string", "format": "binary"}},
+    }
+    operation = _operation(Endpoint.CHAT, f"{task.name.capitalize()} a clip", schema)
+    operation["tags"] = ["audio"]
+    operation["operationId"] = f"post_{task.name.lower()}"
+    operation["requestBody"]["content"] = {"multipart/form-data": {"schema": schema}}
+    return {"post": operation}
 
 
 def _body_schema(endpoint: Endpoint) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import orjson
 from starlette.types import Send
 
 from config import StreamSettings
+from gateway.api.answer_shape import AS_IT_IS, AnswerShape, EventSource
 from gateway.api.watch import Client
 from gateway.domain import Headers, Prompt
 from gateway.errors import GatewayError
 from gateway.reply import Reply
 from gateway.settlement import Settlement
-from gateway.upstream import StreamedAnswer, WholeAnswer
+from gateway.upstream import WholeAnswer
 
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n"
@@ -34,13 +35,20 @@ class RelayResponse:
     """
 
     def __init__(
-        self, send: Send, send_part: Send, client: Client | None, settings: StreamSettings, settlement: Settlement
+        self,
+        send: Send,
+        send_part: Send,
+        client: Client | None,
+        settings: StreamSettings,
+        settlement: Settlement,
+        shape: AnswerShape = AS_IT_IS,
     ) -> None:
         self._send = send
         self._send_part = send_part
         self._client = client
         self._settings = settings
         self._settlement = settlement
+        self._shape = shape
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
@@ -63,9 +71,10 @@ class RelayResponse:
         """Send the whole reply. It is acknowledged (saved) before its last byte. Raises GatewayError before that."""
         if isinstance(reply.answer, WholeAnswer):
             await reply.acknowledge()
-            await self._send_body(200, reply.answer.body, self._headers())
+            kind, body = self._shape.whole(reply.answer)
+            await self._send_body(200, body, self._headers(), kind)
             return
-        await self._send_events(reply.answer)
+        await self._send_events(self._shape.streamed(reply.answer))
         await reply.acknowledge()
         await self._end_stream(_DONE)
         await reply.finish()
@@ -87,7 +96,7 @@ class RelayResponse:
         if self._stall_timer is not None:
             self._stall_timer.cancel()
 
-    async def _send_events(self, answer: StreamedAnswer) -> None:
+    async def _send_events(self, answer: EventSource) -> None:
         """The hot loop: once a chunk. A slow client blocks the send, and so the reading from the engine."""
         send_part, time = self._send_part, self._loop.time
         self._sender = asyncio.current_task()
@@ -132,9 +141,9 @@ class RelayResponse:
         self.finished = True
         await self._send_part({"type": "http.response.body", "body": last})
 
-    async def _send_body(self, status: int, body: bytes, headers: Headers) -> None:
+    async def _send_body(self, status: int, body: bytes, headers: Headers, kind: bytes = b"application/json") -> None:
         self._started = self.finished = True
-        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+        head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send_part({"type": "http.response.body", "body": body})
 

@@ -22,6 +22,7 @@ IMAGE_TOKENS = 256
 AUDIO_TOKENS = 188
 """Gemma 3n's prices, whatever the size or length: `TOKENS_PER_IMAGE`, `TOKENS_PER_AUDIO` in vLLM's gemma3n_mm.py."""
 
+_A_CLIP = "a WAV, MP3, FLAC or Ogg clip that says its length"
 _SAME = {
     "image/jpg": "image/jpeg",
     "audio/x-wav": "audio/wav",
@@ -126,6 +127,16 @@ def checked_media(part: JsonObject, where: str, limits: MediaLimits) -> JsonObje
     return _clip(f"audio/{form}", _member(part, kind, "data", where), f"{where}.input_audio.data", limits)
 
 
+def clip_part(data: bytes, where: str, limits: MediaLimits) -> JsonObject:
+    """Return the part of a clip that came as a file: what it is, its first bytes say. Raises InvalidRequest."""
+    header = audio_header(data)
+    if header is None:
+        raise _invalid(where, _A_CLIP)
+    if len(data) > limits.bytes:
+        raise _invalid(where, f"at most {limits.bytes} bytes")
+    return _clip(header.kind, base64.b64encode(data).decode(), where, limits)
+
+
 def _member(part: JsonObject, kind: str, name: str, where: str) -> str:
     inner = part.get(kind)
     value = inner.get(name) if isinstance(inner, dict) else None
@@ -152,7 +163,7 @@ def _clip(declared: str, data: str, where: str, limits: MediaLimits) -> JsonObje
     """Return a clip as `audio_url`, which says its type in the way that `image_url` does."""
     declared = _SAME.get(declared, declared)
     header = audio_header(_decoded(data, where, limits.bytes))
-    _check_kind(declared, header.kind if header else None, where, "a WAV, MP3, FLAC or Ogg clip that says its length")
+    _check_kind(declared, header.kind if header else None, where, _A_CLIP)
     if header is not None and header.seconds > limits.audio_seconds:
         raise _invalid(where, f"a clip of at most {limits.audio_seconds:g} s; it has {header.seconds:.1f}")
     return {"type": "audio_url", "audio_url": {"url": f"data:{declared};base64,{data}"}}
