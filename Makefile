@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check format docs bench bench-peers helm-check clean help
+.PHONY: run test test-slow check format docs bench bench-peers helm-check image-check clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
@@ -49,6 +49,10 @@ bench-peers: ## Measure vllm-router, smg and LiteLLM beside ours; installs them 
 helm-check: ## Check the Helm chart; installs helm and the validators into .helm-check/
 	@bash tools/install.sh dev
 	$(BIN)/python tools/helm_check.py $(ARGS)
+
+image-check: ## Build the gateway's image and the engine's steps with podman, and test them
+	@bash tools/install.sh dev
+	$(BIN)/python tools/image_check.py $(ARGS)
 
 clean: ## Remove the virtual environment and everything that tools left behind
 	rm -rf $(VENV) .bench .helm-check build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -48,7 +48,7 @@ def main() -> int:
         return 1
     environ = {**os.environ, "HELM_CHECK_TOOLS": str(CACHE), "PATH": f"{CACHE / 'bin'}:{os.environ['PATH']}"}
     command = [sys.executable, "-m", "pytest", "tests/helm", *sys.argv[1:]]
-    return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode  # noqa: S603 - our own arguments
+    return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
 
 
 def _tools() -> dict[str, Callable[[], None]]:
@@ -68,7 +68,7 @@ def _installed(name: str, install: Callable[[], None]) -> bool:
 
 
 def _run(*command: str | Path, cwd: Path | None = None) -> None:
-    subprocess.run(command, cwd=cwd, check=True, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
+    subprocess.run(command, cwd=cwd, check=True, stdin=subprocess.DEVNULL)
 
 
 def _link(target: Path, name: str) -> None:
