@@ -2,7 +2,8 @@
 
 The envelope is `{"tool_calls":[{"name":…,"arguments":{…}}]}`, perhaps in a code fence. Text is held back only while it
 could still be one, at most some hundred characters; what is none passes as it came. What is one is given as whole calls
-when the answer ends: until then nobody knows that it is well formed, and what is not is given as the text it was.
+when the answer ends: until then nobody knows that it is well formed, and what is not is given as the text it was. Calls
+that a grammar forces need not wait: see `gateway/upstream/forced_calls.py`.
 
 Chunks: https://platform.openai.com/docs/api-reference/chat/streaming.
 """
@@ -26,7 +27,7 @@ _MAX_MARKER_CHARACTERS = 64
 
 _FENCE = re.compile(r"```[a-z_]{0,16}[ \t\r\n]")
 _PART_OF_FENCE = re.compile(r"`{1,2}|```[a-z_]{0,16}")
-_OPENING = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"tool_calls"[ \t\r\n]*:[ \t\r\n]*\[')
+OPENING = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"tool_calls"[ \t\r\n]*:[ \t\r\n]*\[')
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _CUT_CALL = re.compile(r'\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]{1,64})"(?:\s*,\s*"arguments"\s*:\s*(.*))?', re.DOTALL)
 
@@ -137,6 +138,12 @@ def _complete(text: str, use: ToolUse) -> tuple[tuple[ToolCall, ...], str] | Non
     return tuple(call for call in calls[: use.max_calls] if call is not None), rest
 
 
+def complete_calls(text: str, use: ToolUse) -> tuple[ToolCall, ...] | None:
+    """Return the calls of an answer that is a well-formed envelope and nothing behind it; None for any other."""
+    complete = _complete(text, use)
+    return complete[0] if complete is not None and not complete[1] else None
+
+
 def _cut_short(text: str, use: ToolUse) -> tuple[ToolCall, ...]:
     """Return the calls of an envelope that was cut: the whole ones, and the last with as much as came of it."""
     opening = _opening(text)
@@ -154,13 +161,13 @@ def _cut_short(text: str, use: ToolUse) -> tuple[ToolCall, ...]:
             break
     last = _CUT_CALL.match(text, at)
     if last and last[1] in use.names:
-        calls.append(ToolCall(last[1], last[2] or "", _new_id()))
+        calls.append(ToolCall(last[1], last[2] or "", new_call_id()))
     return tuple(call for call in calls if call is not None)
 
 
 def _opening(text: str) -> re.Match[str] | None:
     fence = _FENCE.match(text, len(text) - len(text.lstrip(_SPACE)))
-    return _OPENING.match(text, fence.end() if fence else 0)
+    return OPENING.match(text, fence.end() if fence else 0)
 
 
 def _fenced(text: str) -> bool:
@@ -173,7 +180,7 @@ def _call(value: Any, use: ToolUse) -> ToolCall | None:
     arguments = value.get("arguments", {}) if isinstance(value, dict) else None
     if not isinstance(name, str) or name not in use.names or not isinstance(arguments, dict):
         return None
-    return ToolCall(name, _json_text(arguments), _new_id())
+    return ToolCall(name, _json_text(arguments), new_call_id())
 
 
 def _json_text(value: JsonObject) -> str:
@@ -187,7 +194,8 @@ def _json_text(value: JsonObject) -> str:
     return text
 
 
-def _new_id() -> str:
+def new_call_id() -> str:
+    """Return an id as OpenAI's look."""
     return f"call_{secrets.token_hex(12)}"
 
 

@@ -8,6 +8,7 @@ import orjson
 
 from gateway.domain import JsonObject, ToolUse
 from gateway.errors import EngineBroke
+from gateway.upstream.forced_calls import ForcedCalls
 from gateway.upstream.tool_calls import CallReader, ToolCall
 
 BETWEEN_EVENTS = b"\n\ndata: "
@@ -16,12 +17,32 @@ BETWEEN_EVENTS = b"\n\ndata: "
 class _Choice:
     """One choice under way."""
 
-    __slots__ = ("logprobs", "reader", "role_sent")
+    __slots__ = ("_forced", "_reader", "logprobs", "role_sent")
 
     def __init__(self, use: ToolUse) -> None:
-        self.reader = CallReader(use)
+        self._reader = CallReader(use)
+        self._forced = ForcedCalls(use) if use.forced else None
         self.logprobs: list[Any] = []
         self.role_sent = False
+
+    def read(self, text: str, reason: str | None) -> tuple[list[JsonObject], str | None]:
+        """Return how the choice goes on, text and calls, and why it ended. Raises EngineBroke as CallReader.end does.
+
+        Its end is the last of the deltas, an empty one where nothing else carries the reason.
+        """
+        deltas = self._forced.feed(text) if self._forced is not None else []
+        passed = self._reader.feed(text)
+        calls: tuple[ToolCall, ...] = ()
+        if self._forced is not None and self._forced.started:
+            reason = reason and self._forced.end(reason)
+        elif reason is not None:
+            ending = self._reader.end(reason)
+            passed, calls, reason = passed + ending.text, ending.calls, ending.finish_reason
+        deltas += [{"content": passed}] if passed else []
+        deltas += [delta for index, call in enumerate(calls) for delta in _call_deltas(index, call)]
+        if reason is not None and (not deltas or "tool_calls" in deltas[-1]):
+            deltas.append({})
+        return deltas, reason
 
 
 class ToolCallStream:
@@ -51,16 +72,8 @@ class ToolCallStream:
         """Return the choice as it goes on: text at once, or calls and the end."""
         state = self._choices.setdefault(choice["index"], _Choice(self._use))
         state.logprobs += (choice.get("logprobs") or {}).get("content") or []
-        text = state.reader.feed(choice["delta"].get("content") or "")
-        reason = choice.get("finish_reason")
-        calls: tuple[ToolCall, ...] = ()
-        if reason is not None:
-            ending = state.reader.end(reason)
-            text, calls, reason = text + ending.text, ending.calls, ending.finish_reason
-        deltas = [{"content": text}] if text else []
-        deltas += [delta for index, call in enumerate(calls) for delta in _call_deltas(index, call)]
-        if reason is not None and (calls or not deltas):
-            deltas.append({})
+        text, reason = choice["delta"].get("content") or "", choice.get("finish_reason")
+        deltas, reason = state.read(text, reason)
         return [self._next(state, choice, delta, reason if delta is deltas[-1] else None) for delta in deltas]
 
     def _next(self, state: _Choice, choice: JsonObject, delta: JsonObject, reason: str | None) -> JsonObject:
