@@ -161,10 +161,21 @@ class RedisDownPolicy(StrEnum):
 
 
 class LimitsSettings(Group):
-    """How much a user may ask for."""
+    """How much a user may ask for, unless its tier says otherwise, and what is written down of it."""
 
     requests_per_minute: int = Field(60, ge=0, description="Token bucket per user; 0: no limit.")
     requests_per_hour: int = Field(1000, ge=0, description="Token bucket per user; 0: no limit.")
+    tokens_per_minute: int = Field(
+        0, ge=0, description="Token bucket per user, of prompts and answers together; 0: no limit."
+    )
+    tokens_per_day: int = Field(0, ge=0, description="Likewise for a day; 0: no limit.")
+    concurrent_requests: int = Field(0, ge=0, description="A user's requests that may run or wait at once; 0: any.")
+    lease_seconds: float = Field(
+        30.0, ge=1, le=3600, description="A dead gateway's concurrent requests are free again after this long."
+    )
+    usage_retention_days: int = Field(
+        90, ge=0, description="How long each day's usage is kept for `/v1/usage` and `/admin/usage`; 0: none is."
+    )
     on_redis_down: RedisDownPolicy = Field(
         RedisDownPolicy.DEGRADED,
         description="`degraded`: each gateway counts for itself meanwhile; `closed`: 503.",

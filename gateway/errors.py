@@ -3,6 +3,7 @@
 GatewayError                    500  server_error
 ├── InvalidRequest              400  invalid_request_error
 │   ├── ContextTooLong          400  … code context_length_exceeded
+│   ├── NeverFits               400  … code exceeds_token_limit
 │   ├── BodyTooLarge            413
 │   ├── UnsupportedMediaType    415
 │   └── RequestTimeout          408
@@ -14,7 +15,9 @@ GatewayError                    500  server_error
 │   └── SessionNotFound         404  … code session_not_found
 ├── MethodNotAllowed            405
 ├── SessionBusy                 409  … code session_busy
-├── RateLimited                 429  type requests | tokens, code rate_limit_exceeded
+├── RateLimited                 429  type requests, code rate_limit_exceeded
+│   ├── TokensLimited           429  type tokens, code rate_limit_exceeded
+│   └── QuotaExhausted          429  insufficient_quota: will not refill soon, not to be retried
 ├── Overloaded                  503  service_unavailable_error, code server_is_overloaded
 ├── StoreDown                   503  … code store_unavailable
 ├── IssuerUnavailable           503  … code issuer_unavailable
@@ -48,14 +51,17 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
-    code: ClassVar[str | None] = None
+    code: str | None = None
     retryable: ClassVar[bool] = False
     """Whether the same request, sent again a little later, may succeed."""
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_ms: int | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.code = code or self.code
         self.retry_after_ms = retry_after_ms
         self.headers: Headers = []
 
@@ -86,28 +92,17 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        retry_after_ms: int | None = None,
-    ) -> None:
-        super().__init__(message, param=param, retry_after_ms=retry_after_ms)
-        self._code = code
-
-    def envelope(self) -> JsonObject:
-        """As the root does, with this request's own code."""
-        shape = super().envelope()
-        shape["error"]["code"] = self._code or self.code
-        return shape
-
 
 class ContextTooLong(InvalidRequest):
     """Prompt and answer do not fit into the model's context."""
 
     code = "context_length_exceeded"
+
+
+class NeverFits(InvalidRequest):
+    """The prompt alone is more than a limit of the caller's ever allows."""
+
+    code = "exceeds_token_limit"
 
 
 class BodyTooLarge(InvalidRequest):
@@ -207,6 +202,20 @@ class RateLimited(GatewayError):
     retryable = True
 
 
+class TokensLimited(RateLimited):
+    """The caller's own tokens are used up."""
+
+    type = "tokens"
+
+
+class QuotaExhausted(RateLimited):
+    """The caller's own limit is used up for so long that waiting for it is no use."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    retryable = False
+
+
 class Overloaded(GatewayError):
     """Our capacity is used up, or no engine is there."""
 
@@ -217,12 +226,13 @@ class Overloaded(GatewayError):
 
 
 class StoreDown(GatewayError):
-    """Redis is away and this request cannot do without it."""
+    """Redis is away and this request cannot do without it. `sent`: it may have got the call all the same."""
 
     status = 503
     type = "service_unavailable_error"
     code = "store_unavailable"
     retryable = True
+    sent = True
 
 
 class IssuerUnavailable(GatewayError):

@@ -12,7 +12,7 @@ from config.encryption import encryption_keys
 from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
 from gateway.pipeline import Pipeline
-from gateway.quota import Limiter
+from gateway.quota import Ledger, Limiter, Upkeep
 from gateway.routing import Discovery, Fleet, FleetWatcher
 from gateway.sessions import Leases, SessionRoom, SessionStore
 from gateway.store import Cipher, Store, open_store
@@ -35,6 +35,8 @@ class Rooms:
     session_room: SessionRoom
     engines: EngineConnections
     pipeline: Pipeline
+    limiter: Limiter
+    ledger: Ledger
     started: float = field(default_factory=time.time)
     draining: bool = False
 
@@ -68,6 +70,8 @@ def build_rooms(settings: Settings) -> Rooms:
         session_room=session_room,
         engines=engines,
         pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),
+        limiter=limiter,
+        ledger=Ledger(store),
     )
 
 
@@ -75,10 +79,11 @@ def build_rooms(settings: Settings) -> Rooms:
 async def opened(rooms: Rooms) -> AsyncIterator[None]:
     """Watch identity and fleet until exit, then close engines and Redis: settles on their way go first."""
     logger = get_logger()
+    upkeep = Upkeep(rooms.limiter, rooms.settings.limits, rooms.store, rooms.metrics)
     try:
         watcher = FleetWatcher(rooms.fleet, rooms.settings.routing)
         sources = rooms.discovery
-        async with rooms.identity.running(), sources.running(), watcher.running():
+        async with rooms.identity.running(), sources.running(), watcher.running(), upkeep.running():
             logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
             try:
                 yield

@@ -11,17 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from config import Settings
-from gateway.domain import Asked, Call, Demand, EngineClient, History, Prompt
-from gateway.errors import EngineFailure, EngineRefused, EngineUnreachable, GatewayError
+from gateway.domain import Asked, Call, Demand, EngineClient, History, Prompt, Usage
+from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError
 from gateway.prompt import Policy, compose, home_of, media_limits, parse
-from gateway.quota import Limiter, Permit
+from gateway.quota import Expected, Limiter, Permit
 from gateway.reply import Reply
-from gateway.routing import Fleet
+from gateway.routing import Fleet, Place
 from gateway.sessions import SessionRoom
 from gateway.settlement import Settlement
 from gateway.upstream import Answer, TokenCount, ask, count_tokens
+
+_MAX_COUNTING = 4
+"""Prompts that an engine counts at once before they are admitted: more go by the estimate, as counting is free."""
 
 
 class Pipeline:
@@ -43,6 +47,7 @@ class Pipeline:
         self._engines = engines
         self._salt_secret = salt_secret
         self._media = media_limits(settings)
+        self._counting = 0
 
     async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
         """Return the reply to `call`, its first content already here; the caller owns it and must close() it.
@@ -57,23 +62,42 @@ class Pipeline:
             priority = call.caller.priority
             prompt = compose(asked, recall.history, self._settings.prompt, self._media, priority)
             demand = _demand(call, prompt, home_of(call.caller.tenant, recall.session_id, asked.body))
-            permit = owned.enter_context(await self._limiter.reserve(call.caller))
+            permit = owned.enter_context(await self._admit(call, prompt, demand, settlement))
             settlement.headers = permit.headers
             hold(prompt)
             answer = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
-            return Reply(answer, prompt, recall, settlement, owned.pop_all(), self._settings.sessions.keep_partial)
+            keep_partial = self._settings.sessions.keep_partial
+            return Reply(answer, prompt, recall, permit, settlement, owned.pop_all(), keep_partial)
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
         prompt = compose(self._parse(call, settlement), History(), self._settings.prompt, self._media)
-        with ExitStack() as owned:
-            permit = owned.enter_context(await self._limiter.reserve(call.caller))
+        with await self._limiter.reserve(call.caller, call.request_id, prompt.model, Expected(0, 0)) as permit:
             settlement.headers = permit.headers
-            place = await self._fleet.place(_demand(call, prompt, home=0))
-            owned.callback(place.release)
+            counted = await self._count(call, prompt, _demand(call, prompt, home=0), settlement)
+            permit.sent, permit.usage = True, Usage(0, 0)
+            return counted
+
+    async def _count(self, call: Call, prompt: Prompt, demand: Demand, settlement: Settlement) -> TokenCount:
+        place = await self._fleet.place(demand)
+        try:
             settlement.replica = place.replica.name
-            permit.used = True
             return await count_tokens(self._engines, place.replica, prompt, call.request_id)
+        finally:
+            place.release()
+
+    async def _admit(self, call: Call, prompt: Prompt, demand: Demand, settlement: Settlement) -> Permit:
+        """Reserve what the prompt is expected to cost, counted by an engine where an estimate is not good enough."""
+        expected = self._limiter.expected(call.caller, prompt)
+        if self._limiter.is_near_capacity(call.caller, prompt, expected) and self._counting < _MAX_COUNTING:
+            self._counting += 1
+            try:
+                counted = await self._count(call, prompt, demand, settlement)
+            finally:
+                self._counting -= 1
+            self._limiter.check_fits(call.caller, prompt, counted.tokens)
+            expected = replace(expected, prompt_tokens=counted.tokens)
+        return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
         asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret, self._media))
@@ -93,24 +117,25 @@ class Pipeline:
     ) -> Answer:
         """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept.
 
-        The permit is used from the moment an engine is asked, so that leaving early is not free; it is given back
-        where no engine did any work.
+        From the moment an engine is asked, leaving early is not free: what it has counted is charged, or else what
+        was reserved. All is given back where the engine failed before it said anything, and where it refused.
         """
         tried: set[str] = set()
         suspect = False
         while True:
             place = await self._fleet.place(demand, avoiding=tried)
             settlement.placed(place.replica)
-            permit.used = True
+            permit.sent, permit.usage = True, None
             try:
-                limit_bytes = self._settings.stream.max_answer_bytes
-                answer = await ask(self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes)
+                answer = await self._ask(call, prompt, place, permit, keeps_text)
             except EngineFailure as failure:
                 place.failed(failure)
-                permit.used = not isinstance(failure, EngineUnreachable | EngineRefused)
+                permit.sent = not isinstance(failure, EngineUnreachable | EngineRefused | EngineBroke)
                 tried.add(place.replica.name)
                 suspect = suspect or failure.suspect
-                if isinstance(failure, EngineUnreachable):
+                if permit.sent:
+                    settlement.usage = permit.usage
+                else:
                     settlement.not_sent()
                 if not self._fleet.may_try_again(demand, failure, tried, suspect):
                     raise
@@ -118,13 +143,22 @@ class Pipeline:
             except BaseException as error:
                 place.release()
                 # An engine's own refusal of the request, such as a prompt too long, cost it nothing.
-                permit.used = not isinstance(error, GatewayError)
+                permit.sent = not isinstance(error, GatewayError)
+                settlement.usage = permit.usage
                 raise
             else:
                 place.answered()
                 owned.callback(place.release)
                 owned.callback(answer.close)
                 return answer
+
+    async def _ask(self, call: Call, prompt: Prompt, place: Place, permit: Permit, keeps_text: bool) -> Answer:
+        limit_bytes = self._settings.stream.max_answer_bytes
+
+        def lost(usage: Usage | None) -> None:
+            permit.usage = usage
+
+        return await ask(self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes, lost)
 
 
 def _demand(call: Call, prompt: Prompt, home: int) -> Demand:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from gateway.domain import Prompt
+from gateway.quota import Permit
 from gateway.sessions import Recall
 from gateway.settlement import Settlement
 from gateway.upstream import Answer, StreamedAnswer
@@ -22,12 +23,14 @@ class Reply:
         answer: Answer,
         prompt: Prompt,
         recall: Recall,
+        permit: Permit,
         settlement: Settlement,
         owned: ExitStack,
         keep_partial: bool = False,
     ) -> None:
         self._answer = answer
         self._prompt = prompt
+        self._permit = permit
         self._recall = recall
         self._settlement = settlement
         self._owned = owned
@@ -53,12 +56,12 @@ class Reply:
             await self._answer.finish()
 
     def close(self) -> None:
-        """Note the usage and let everything go, at once and any number of times: nothing here waits.
+        """Charge the usage and let everything go, at once and any number of times: nothing here waits.
 
         Where the answer was not acknowledged, the session keeps what came of it, if it is set to.
         """
         try:
-            self._settlement.usage = self._answer.usage
+            self._settlement.usage = self._permit.usage = self._answer.usage
             if self._recall.open and self._keep_partial:
                 self._keep_what_came()
         finally:

@@ -1,4 +1,4 @@
-"""Token-bucket arithmetic, pure. The Lua script does the same; a property test holds the two together."""
+"""Token-bucket arithmetic, pure. The Lua scripts do the same; a property test holds the two together."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ class Rule:
     """A bucket that holds `capacity` and refills continuously, so that it is full again after `window_seconds`."""
 
     name: str
-    capacity: int
+    capacity: float
     window_seconds: int
+    counts_tokens: bool = False
+    """Of prompt and answer; else it counts requests."""
 
     @property
     def refill_per_second(self) -> float:
         """Continuous, so there is no window edge at which twice the limit fits."""
         return self.capacity / self.window_seconds
 
+    def need(self, tokens: float) -> float:
+        """Return what a request takes. Never more than there can be: the rest becomes debt when it is settled."""
+        return min(tokens, self.capacity) if self.counts_tokens else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a bucket held at a moment."""
+    """What a bucket held at a moment; less than nothing where more was used than had been reserved."""
 
     amount: float
     at_seconds: float
 
 
 def refilled(rule: Rule, balance: Balance, now_seconds: float) -> Balance:
-    """Return the balance at `now_seconds`; a clock that went back adds nothing."""
+    """Return the balance at `now_seconds`. A clock that went back adds nothing, and refills from there on."""
     elapsed = max(0.0, now_seconds - balance.at_seconds)
-    return Balance(
-        min(rule.capacity, balance.amount + elapsed * rule.refill_per_second), max(now_seconds, balance.at_seconds)
-    )
+    return Balance(min(rule.capacity, balance.amount + elapsed * rule.refill_per_second), now_seconds)
 
 
 def wait_seconds(rule: Rule, balance: Balance, need: float) -> float:
@@ -41,11 +45,22 @@ def wait_seconds(rule: Rule, balance: Balance, need: float) -> float:
 
 
 def reserve(
-    rules: tuple[Rule, ...], balances: tuple[Balance, ...], now_seconds: float, need: float = 1.0
-) -> tuple[float, tuple[Balance, ...]]:
-    """Take `need` from every bucket or from none. Return the seconds to wait (0: taken) and the balances after."""
+    rules: tuple[Rule, ...], balances: tuple[Balance, ...], now_seconds: float, tokens: float = 0.0
+) -> tuple[float, int, tuple[Balance, ...]]:
+    """Take a request of `tokens` from every bucket or from none.
+
+    Return the seconds to wait (0: taken), the index of the bucket that is waited for longest, and the balances after.
+    """
     current = tuple(refilled(rule, balance, now_seconds) for rule, balance in zip(rules, balances, strict=True))
-    wait = max((wait_seconds(rule, b, need) for rule, b in zip(rules, current, strict=True)), default=0.0)
-    if wait > 0:
-        return wait, current
-    return 0.0, tuple(Balance(b.amount - need, b.at_seconds) for b in current)
+    waits = [wait_seconds(rule, b, rule.need(tokens)) for rule, b in zip(rules, current, strict=True)]
+    longest = max(waits, default=0.0)
+    if longest > 0:
+        return longest, waits.index(longest), current
+    taken = (Balance(b.amount - rule.need(tokens), b.at_seconds) for rule, b in zip(rules, current, strict=True))
+    return 0.0, 0, tuple(taken)
+
+
+def given_back(rule: Rule, balance: Balance, now_seconds: float, amount: float) -> Balance:
+    """Return the balance with `amount` back, or taken where it is negative: debt is allowed, more than full is not."""
+    current = refilled(rule, balance, now_seconds)
+    return Balance(min(rule.capacity, current.amount + amount), now_seconds)

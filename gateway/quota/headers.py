@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from gateway.domain import Headers
 from gateway.quota.bucket import Rule
+
+_NAMES = {
+    counts_tokens: tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset"))
+    for counts_tokens, kind in ((False, "requests"), (True, "tokens"))
+}
 
 
 def go_duration(seconds: float) -> str:
@@ -21,14 +27,19 @@ def go_duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def request_headers(rules: tuple[Rule, ...], balances: tuple[float, ...]) -> Headers:
-    """Return the headers of the tightest bucket; the reset is when that bucket is full again."""
-    if not rules:
-        return []
-    rule, balance = min(zip(rules, balances, strict=True), key=lambda pair: pair[1] / pair[0].capacity)
-    reset = (rule.capacity - balance) / rule.refill_per_second
-    return [
-        (b"x-ratelimit-limit-requests", str(rule.capacity).encode()),
-        (b"x-ratelimit-remaining-requests", str(max(0, math.floor(balance))).encode()),
-        (b"x-ratelimit-reset-requests", go_duration(reset).encode()),
-    ]
+def limit_headers(rules: Sequence[Rule], balances: Sequence[float]) -> Headers:
+    """Return the headers of the tightest bucket of each kind; the reset is when that bucket is full again."""
+    tightest: dict[bool, tuple[float, Rule, float]] = {}
+    for rule, balance in zip(rules, balances, strict=True):
+        share = balance / rule.capacity
+        found = tightest.get(rule.counts_tokens)
+        if found is None or share < found[0]:
+            tightest[rule.counts_tokens] = (share, rule, balance)
+    headers: Headers = []
+    for counts_tokens, (_, rule, balance) in tightest.items():
+        limit, remaining, reset = _NAMES[counts_tokens]
+        full_in_seconds = (rule.capacity - balance) / rule.refill_per_second
+        headers.append((limit, b"%d" % rule.capacity))
+        headers.append((remaining, b"%d" % max(0, math.floor(balance))))
+        headers.append((reset, go_duration(full_in_seconds).encode()))
+    return headers

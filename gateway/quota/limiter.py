@@ -1,113 +1,146 @@
-"""Reserve before the engine is asked, refund what was refused after."""
+"""Reserve before the engine is asked, settle by what it counted after: room 5."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
-from typing import Self
 
 from config import LimitsSettings
 from config.schema import RedisDownPolicy
-from gateway.domain import Caller, Clock, Headers
-from gateway.errors import RateLimited, StoreDown
-from gateway.quota.bucket import Balance, Rule, reserve
-from gateway.quota.headers import go_duration, request_headers
+from gateway.domain import Caller, Clock, Headers, Prompt, RequestId
+from gateway.errors import StoreDown
+from gateway.quota.alone import LocalBuckets
+from gateway.quota.calls import Calls
+from gateway.quota.decision import Decision
+from gateway.quota.estimate import Estimator, Expected
+from gateway.quota.headers import limit_headers
+from gateway.quota.permit import Charge, Permit
+from gateway.quota.plan import Arguments, Plan, Plans
+from gateway.quota.refusal import kind_of, never_fits, refusal
+from gateway.quota.rules import default_tier
+from gateway.quota.settles import Settles
 from gateway.store import Store, keys, load_script
 from gateway.telemetry.metrics import Metrics
 
-_RESERVE = load_script("gateway.quota", "reserve.lua")
-_REFUND = load_script("gateway.quota", "refund.lua")
-_MAX_LOCAL_USERS = 10_000
-
-
-class Permit:
-    """One reserved request: enter it to own it. On exit it is given back, to where it came from, unless `used`."""
-
-    __slots__ = ("_refund", "headers", "used")
-
-    def __init__(self, headers: Headers, refund: Callable[[], None] | None = None) -> None:
-        self.headers = headers
-        self.used = False
-        self._refund = refund
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        refund, self._refund = self._refund, None
-        if refund is not None and not self.used:
-            refund()
+RESERVE = load_script("gateway.quota", "reserve.lua")
+_NEAR = 0.8
 
 
 class Limiter:
-    """Token buckets per user. While Redis is away the policy decides: this process counts alone, or nobody passes."""
+    """Token buckets, concurrent requests and the ledger. While Redis is away the policy decides."""
 
     def __init__(self, settings: LimitsSettings, store: Store, metrics: Metrics, clock: Clock = time.monotonic) -> None:
-        self._rules = rules_of(settings)
-        self._arguments = [part for rule in self._rules for part in (rule.name, rule.capacity, rule.window_seconds)]
         self._policy = settings.on_redis_down
         self._store = store
         self._metrics = metrics
-        self._clock = clock
-        self._local: OrderedDict[tuple[str, str], tuple[Balance, ...]] = OrderedDict()
+        self._plans = Plans(default_tier(settings))
+        self._estimator = Estimator()
+        self._local = LocalBuckets(clock)
+        self._calls = Calls(settings)
+        self.settles = Settles(store, metrics)
+        self.open: dict[RequestId, Permit] = {}
+        """What this process has reserved and not settled."""
+        self.tenants: set[str] = set()
+        """Seen since the upkeep last emptied it."""
+        self.gateways = 1
+        """How many there were when Redis was last asked; never less than this one."""
 
-    async def reserve(self, caller: Caller) -> Permit:
-        """Take one request from the caller's buckets. Raises RateLimited; StoreDown under the policy `closed`."""
-        if not self._rules:
-            return Permit([])
-        refund = self._refund
+    def expected(self, caller: Caller, prompt: Prompt) -> Expected:
+        """Return what `prompt` is expected to cost, before any engine has counted it."""
+        return self._estimator.expected(caller.tenant, prompt)
+
+    def is_near_capacity(self, caller: Caller, prompt: Prompt, expected: Expected) -> bool:
+        """Whether the estimated prompt is so near to what a bucket can ever hold that it is worth counting."""
+        rules = self._plans.of(caller, prompt.model).token_rules
+        return bool(rules) and expected.prompt_tokens > _NEAR * min(rule.capacity for rule in rules)
+
+    def check_fits(self, caller: Caller, prompt: Prompt, counted_tokens: int) -> None:
+        """Raise NeverFits for a prompt, counted by an engine, that is larger than a bucket ever holds."""
+        plan = self._plans.of(caller, prompt.model)
+        for rule, scope in zip(plan.rules, plan.scopes, strict=True):
+            if rule.counts_tokens and counted_tokens > rule.capacity:
+                raise never_fits(rule, scope, counted_tokens)
+
+    async def reserve(
+        self, caller: Caller, request_id: RequestId, model: str, expected: Expected, prompt: Prompt | None = None
+    ) -> Permit:
+        """Take one request and what it is expected to cost from all the caller's buckets.
+
+        From the usage of `prompt` more will be learnt. Raises RateLimited; StoreDown under the policy `closed`.
+        """
+        plan = self._plans.of(caller, model)
+        if plan.tenant not in self.tenants:
+            self._note(plan.tenant)
+        arguments = self._calls.reserve(request_id, plan, expected)
+        permit = Permit(request_id, plan, prompt, expected, self._settle)
+        if not plan.limited:
+            if self._calls.has_ledger:
+                self._store.post_script(RESERVE, plan.reserve.keys, arguments, permit.granted_alone)
+        else:
+            await self._decide(permit, arguments)
+        self.open[request_id] = permit
+        return permit
+
+    async def _decide(self, permit: Permit, arguments: Arguments) -> None:
+        """Return if the permit is granted. Raises RateLimited, StoreDown."""
+        plan = permit.plan
         try:
-            wait_seconds, balances = await self._reserve_in_redis(caller)
-        except StoreDown:
-            if self._policy is RedisDownPolicy.CLOSED:
-                raise
-            refund = self._refund_here
-            self._metrics.degraded.inc()
-            wait_seconds, balances = self._reserve_here(caller)
-        headers = request_headers(self._rules, balances)
-        if wait_seconds > 0:
-            raise _refusal(wait_seconds, headers)
-        return Permit(headers, partial(refund, caller))
+            decision = await self._ask_redis(plan, arguments)
+        except StoreDown as down:
+            decision = self._decide_alone(permit, down)
+        except asyncio.CancelledError:
+            # Redis takes it all the same, when nobody is here any more to give it back.
+            self._forget(permit)
+            raise
+        headers: Headers = limit_headers(plan.rules, decision.balances)
+        if not decision.granted:
+            self._metrics.limit_refused(*kind_of(plan, decision))
+            raise refusal(plan, decision, headers)
+        permit.headers = headers
 
-    async def _reserve_in_redis(self, caller: Caller) -> tuple[float, tuple[float, ...]]:
-        key = keys.quota(caller.tenant, caller.user)
-        wait_ms, *thousandths = await self._store.run(_RESERVE, [key], [1, *self._arguments])
-        return wait_ms / 1000, tuple(value / 1000 for value in thousandths)
+    async def _ask_redis(self, plan: Plan, arguments: Arguments) -> Decision:
+        wait_ms, waits_for, *thousandths = await self._store.run(RESERVE, plan.reserve.keys, arguments)
+        return Decision(wait_ms / 1000, waits_for, tuple([value / 1000 for value in thousandths]))
 
-    def _reserve_here(self, caller: Caller) -> tuple[float, tuple[float, ...]]:
-        now = self._clock()
-        who = (caller.tenant, caller.user)
-        before = self._local.get(who) or tuple(Balance(rule.capacity, now) for rule in self._rules)
-        wait_seconds, after = reserve(self._rules, before, now)
-        self._local[who] = after
-        self._local.move_to_end(who)
-        if len(self._local) > _MAX_LOCAL_USERS:
-            self._local.popitem(last=False)
-        return wait_seconds, tuple(balance.amount for balance in after)
+    def _decide_alone(self, permit: Permit, down: StoreDown) -> Decision:
+        if self._policy is RedisDownPolicy.CLOSED:
+            self._forget_if_sent(permit, down)
+            raise down
+        self._metrics.degraded.inc()
+        decision = self._local.reserve(permit.plan, permit.expected.tokens, self.gateways)
+        if decision.granted:
+            permit.granted_alone()
+        else:
+            self._forget_if_sent(permit, down)
+        return decision
 
-    def _refund_here(self, caller: Caller) -> None:
-        who = (caller.tenant, caller.user)
-        if who in self._local:
-            self._local[who] = tuple(Balance(each.amount + 1, each.at_seconds) for each in self._local[who])
+    def _settle(self, permit: Permit) -> None:
+        """Close a permit. Never waits; called once, by the permit itself."""
+        del self.open[permit.request_id]
+        plan, expected, charge, usage = permit.plan, permit.expected, permit.charge, permit.usage
+        if charge is not Charge.USAGE:
+            usage = None
+        if usage is not None and permit.prompt is not None:
+            self._estimator.learn(plan.tenant, permit.prompt, usage)
+            self._metrics.reservation_settled(expected.tokens, usage.total_tokens)
+        if permit.alone:
+            used = 0 if charge is Charge.NOTHING else usage.total_tokens if usage else expected.tokens
+            self._local.settle(plan, expected.tokens, used, self.gateways, whole=charge is Charge.NOTHING)
+        if plan.limited or self._calls.has_ledger:
+            call = self._calls.settle(permit.request_id, plan, expected, charge, usage, alone=permit.alone)
+            self.settles.send(call)
 
-    def _refund(self, caller: Caller) -> None:
-        names = [rule.name for rule in self._rules]
-        key = keys.quota(caller.tenant, caller.user)
-        self._store.post("EVAL", _REFUND.text, 1, key, 1, *names)
+    def _forget_if_sent(self, permit: Permit, down: StoreDown) -> None:
+        """Redis may have got the call, and only its answer be missing."""
+        if down.sent:
+            self._forget(permit)
 
+    def _forget(self, permit: Permit) -> None:
+        """Give everything back, if Redis has taken it at all."""
+        call = self._calls.settle(permit.request_id, permit.plan, permit.expected, Charge.NOTHING)
+        self.settles.send(call)
 
-def rules_of(settings: LimitsSettings) -> tuple[Rule, ...]:
-    """Return the buckets that the settings ask for; a limit of 0 is none."""
-    wanted = (Rule("minute", settings.requests_per_minute, 60), Rule("hour", settings.requests_per_hour, 3600))
-    return tuple(rule for rule in wanted if rule.capacity)
-
-
-def _refusal(wait_seconds: float, headers: Headers) -> RateLimited:
-    error = RateLimited(
-        f"Rate limit reached. Please try again in {go_duration(wait_seconds)}.",
-        retry_after_ms=round(wait_seconds * 1000),
-    )
-    error.headers = headers
-    return error
+    def _note(self, tenant: str) -> None:
+        """Have the tenant's reservations and usage found by every gateway."""
+        self.tenants.add(tenant)
+        self._store.post("ZADD", keys.tenants(), int(time.time()), tenant)

@@ -1,30 +1,70 @@
--- Take ARGV[1] from every bucket of KEYS[1], or from none. Then for each bucket: name, capacity, window in seconds.
--- Returns {wait in milliseconds (0: taken), balance × 1000 of each bucket}. Server time: one clock for all gateways.
-local now = redis.call('TIME')
-local now_us = now[1] * 1000000 + now[2]
-local need = tonumber(ARGV[1])
-local wait, longest, balances, writes = 0, 0, {}, {}
-for i = 2, #ARGV, 3 do
-  local name, capacity, window = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  local stored = redis.call('HMGET', KEYS[1], name, name .. ':at')
-  local balance, at = tonumber(stored[1] or capacity), tonumber(stored[2] or now_us)
-  local elapsed = math.max(0, now_us - at)
-  balance = math.min(capacity, balance + elapsed * capacity / (window * 1000000))
-  if balance < need then
-    wait = math.max(wait, math.ceil((need - balance) * window * 1000 / capacity))
-  end
-  longest = math.max(longest, window)
-  balances[#balances + 1] = balance
-  writes[#writes + 1] = {name, math.max(now_us, at)}
+-- Take one request and its tokens from every bucket, and a place among the concurrent ones, or nothing at all.
+-- KEYS: the tenant's leases and reservations, the hashes of buckets, the sets of concurrent requests.
+-- ARGV: id, what is kept of it, tokens, lease in µs, moment in µs (0: the server's clock, the one for all gateways),
+--   number of sets and the limit of each, number of hashes and for each: number of its buckets and for each of them
+--   name, 1 if it counts tokens, capacity, window in seconds.
+-- Returns {wait in ms (0: taken), what is waited for (the bucket's index, or minus the set's), balances × 1000}.
+local id, tokens, lease, now = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
 end
-local reply = {wait}
-for i, balance in ipairs(balances) do
-  if wait == 0 then
-    balance = balance - need
-    redis.call('HSET', KEYS[1], writes[i][1], string.format('%.6f', balance),
-               writes[i][1] .. ':at', string.format('%.0f', writes[i][2]))
+local sets = tonumber(ARGV[6])
+local hashes, at = tonumber(ARGV[7 + sets]), 8 + sets
+local first_set = 2 + hashes
+local reply, writes = {0, 0}, {}
+for i = 1, sets do
+  redis.call('ZREMRANGEBYSCORE', KEYS[first_set + i], '-inf', string.format('%.0f', now))
+  if redis.call('ZCARD', KEYS[first_set + i]) >= tonumber(ARGV[6 + i]) then
+    reply[1], reply[2] = 1000, -i
+    -- A clock that was set back leaves leases that end too late.
+    local latest = string.format('%.0f', now + lease)
+    for _, held in ipairs(redis.call('ZRANGEBYSCORE', KEYS[first_set + i], '(' .. latest, '+inf')) do
+      redis.call('ZADD', KEYS[first_set + i], latest, held)
+    end
   end
-  reply[#reply + 1] = math.floor(balance * 1000)
 end
-if wait == 0 then redis.call('EXPIRE', KEYS[1], longest * 2) end
+for h = 1, hashes do
+  local count, names = tonumber(ARGV[at]), {}
+  for b = 1, count do
+    local name = ARGV[at + 4 * b - 3]
+    names[2 * b - 1], names[2 * b] = name, name .. ':at'
+  end
+  local stored = redis.call('HMGET', KEYS[2 + h], unpack(names))
+  local full_in, write = 0, {}
+  for b = 1, count do
+    local rule = at + 4 * b - 3
+    local capacity, window = tonumber(ARGV[rule + 2]), tonumber(ARGV[rule + 3]) * 1000000
+    local balance = tonumber(stored[2 * b - 1] or capacity)
+    local elapsed = math.max(0, now - tonumber(stored[2 * b] or now))
+    balance = math.min(capacity, balance + elapsed * capacity / window)
+    local need = 1
+    if ARGV[rule + 1] == '1' then need = math.min(tokens, capacity) end
+    if balance < need then
+      local wait = math.ceil((need - balance) * window / capacity / 1000)
+      if wait > reply[1] then reply[1], reply[2] = wait, #reply - 1 end
+    end
+    reply[#reply + 1] = balance * 1000
+    write[4 * b - 3], write[4 * b - 2] = names[2 * b - 1], string.format('%.6f', balance - need)
+    write[4 * b - 1], write[4 * b] = names[2 * b], string.format('%.0f', now)
+    full_in = math.max(full_in, (capacity - balance + need) * window / capacity / 1000000)
+  end
+  write.full_in = math.ceil(full_in) + 60
+  writes[h] = write
+  at = at + 4 * count + 1
+end
+if reply[1] > 0 then return reply end
+local balance = 2
+for h = 1, hashes do
+  redis.call('HSET', KEYS[2 + h], unpack(writes[h]))
+  redis.call('EXPIRE', KEYS[2 + h], writes[h].full_in)
+  for b = 2, #writes[h], 4 do
+    balance = balance + 1
+    reply[balance] = tonumber(writes[h][b]) * 1000
+  end
+end
+local ends = string.format('%.0f', now + lease)
+for i = 1, sets do redis.call('ZADD', KEYS[first_set + i], ends, id) end
+redis.call('HSET', KEYS[2], id, ARGV[2])
+redis.call('ZADD', KEYS[1], ends, id)
 return reply

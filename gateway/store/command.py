@@ -27,6 +27,8 @@ def pack(command: Command) -> bytes:
         return _PACK(tuple(each if isinstance(each, bytes) else str(each) for each in command))
 
 
-def away() -> StoreDown:
-    """Return the error that a caller sees while Redis is away."""
-    return StoreDown("The session and limit store is not reachable right now.", retry_after_ms=1000)
+def away(*, sent: bool = True) -> StoreDown:
+    """Return the error that a caller sees while Redis is away. `sent`: it may have got the call."""
+    down = StoreDown("The session and limit store is not reachable right now.", retry_after_ms=1000)
+    down.sent = sent
+    return down

@@ -3,8 +3,8 @@
 A tenant's keys carry the tenant as the cluster hash tag (`{tenant}`), so that one script may touch several of them:
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags. Without a tenant are
 `api_key`, `api_key_index`, `api_key_earlier`, `api_key_uses` (a key must be found before its tenant is known),
-`revocations`, `revocations_version` (for all gateways) and `login_code`. What one script touches is in one slot there
-too.
+`revocations`, `revocations_version` (for all gateways), `login_code`, `tenants` and `gateways` (about all of them).
+What one script touches is in one slot there too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,64 @@ from gateway.domain import SessionId
 _ROOT = "gg"
 
 
-def quota(tenant: str, user: str) -> str:
-    """Hash: the user's token buckets, `<bucket>` → balance and `<bucket>:at` → microseconds of its last refill."""
-    return f"{_ROOT}:{{{tenant}}}:quota:{user}"
+def quota_of_user(tenant: str, user: str) -> str:
+    """Hash: a user's token buckets, `<bucket>` → balance and `<bucket>:at` → microseconds of its last refill."""
+    return f"{_ROOT}:{{{tenant}}}:quota:user:{user}"
+
+
+def quota_of_tenant(tenant: str) -> str:
+    """Hash: the token buckets of a tenant's users together."""
+    return f"{_ROOT}:{{{tenant}}}:quota:tenant"
+
+
+def quota_of_model(tenant: str, model: str) -> str:
+    """Hash: the token buckets of a tenant at one model."""
+    return f"{_ROOT}:{{{tenant}}}:quota:model:{model}"
+
+
+def concurrent_of_user(tenant: str, user: str) -> str:
+    """Sorted set: a user's running requests by the end of their leases, in microseconds."""
+    return f"{_ROOT}:{{{tenant}}}:concurrent:user:{user}"
+
+
+def concurrent_of_tenant(tenant: str) -> str:
+    """Sorted set: a tenant's running requests by the end of their leases."""
+    return f"{_ROOT}:{{{tenant}}}:concurrent:tenant"
+
+
+def concurrent_of_model(tenant: str, model: str) -> str:
+    """Sorted set: a tenant's running requests to one model by the end of their leases."""
+    return f"{_ROOT}:{{{tenant}}}:concurrent:model:{model}"
+
+
+def leases(tenant: str) -> str:
+    """Sorted set: a tenant's open reservations by the end of their leases, in microseconds."""
+    return f"{_ROOT}:{{{tenant}}}:leases"
+
+
+def reservations(tenant: str) -> str:
+    """Hash: a tenant's open reservations, request id → reserved prompt and answer tokens and the ledger's field."""
+    return f"{_ROOT}:{{{tenant}}}:reservations"
+
+
+def reaped(tenant: str) -> str:
+    """Hash with expiry: reservations that were booked unsettled, with the day; `""` for one settled out of turn."""
+    return f"{_ROOT}:{{{tenant}}}:reaped"
+
+
+def usage(tenant: str, day: str) -> str:
+    """Hash with expiry: what a tenant used on a day (`2026-01-31`), `["user","model"]:<what>` → how much."""
+    return f"{_ROOT}:{{{tenant}}}:usage:{day}"
+
+
+def tenants() -> str:
+    """Sorted set: tenants by when they last reserved, in seconds, so that their reservations and usage are found."""
+    return f"{_ROOT}:tenants"
+
+
+def gateways() -> str:
+    """Sorted set: gateway processes by their last heartbeat, in seconds."""
+    return f"{_ROOT}:gateways"
 
 
 def session(tenant: str, session_id: SessionId) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -25,8 +25,10 @@ from gateway.store.scripts import Script
 from gateway.telemetry.metrics import Metrics
 
 Argument = str | bytes | int | float
+StoreRefused = ResponseError
+"""What a call raises that Redis itself will not do: a fault in a script, a key of another kind."""
 
-_UNWRITABLE = ("OOM ", "READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ")
+_UNWRITABLE = ("OOM ", "READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ")
 _UNWRITABLE_IN_SCRIPT = ("-OOM ", "-READONLY ", "MISCONF ")
 """How Redis, and a script's error, tell that it answers but takes no data: full, a replica, or unable to persist."""
 
@@ -86,10 +88,35 @@ class Store:
         if self._breaker.closed:
             self._send(command)
 
-    def post_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
-        """Run a script and forget its answer: lost while Redis is away, or if it has forgotten the script meanwhile."""
-        with suppress(StoreDown):
-            self._send_script(script, (len(keys), *keys, *arguments))
+    def post_script(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        lost: Callable[[], object] | None = None,
+    ) -> None:
+        """Run a script and wait for nothing. `lost` is called, once, where Redis may not have run it."""
+        if not self._breaker.closed:
+            if lost is not None:
+                lost()
+            return
+        tail = (len(keys), *keys, *arguments)
+        self._send_script(script, tail).add_done_callback(partial(self._posted, script, tail, lost))
+
+    def _posted(
+        self,
+        script: Script,
+        tail: tuple[Argument, ...],
+        lost: Callable[[], object] | None,
+        reply: asyncio.Future[Any],
+    ) -> None:
+        """See what became of a posted script; send it in full where Redis has forgotten it."""
+        error = reply.result()
+        if isinstance(error, NoScriptError) and self._breaker.closed:
+            resent = self._send(("EVAL", script.text, *tail))
+            resent.add_done_callback(partial(self._posted, script, tail, lost))
+        elif isinstance(error, (StoreDown, NoScriptError)) and lost is not None:
+            lost()
 
     async def ping(self) -> float:
         """Return the seconds one PING takes. Raises StoreDown."""
@@ -124,7 +151,7 @@ class Store:
     def _connected(self) -> Connection:
         """Return the connection, a new one where the last is lost. With a cluster this is where a node is chosen."""
         if not self._breaker.allows():
-            raise away()
+            raise away(sent=False)
         if self._connection is None or self._connection.closed:
             self._connection = Connection(self._address, self._patience, self._listener)
         return self._connection

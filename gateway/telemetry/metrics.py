@@ -21,6 +21,7 @@ MetricT = TypeVar("MetricT", Counter, Histogram, Gauge)
 _MAX_TENANTS = 1000
 _DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.5, 2, 4)
 _CLOSE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
 
@@ -104,6 +105,29 @@ class Metrics:
         self.degraded = Counter(
             "gateway_limits_degraded", "Requests that were limited by this process alone.", registry=new
         )
+
+        self.limit_refusals = Counter(
+            "gateway_limit_refusals", "Requests refused by a limit of their caller's.", ["scope", "limit"], registry=new
+        )
+        self.reservation_ratio = Histogram(
+            "gateway_reservation_used_ratio", "Tokens used for each token reserved; above 1 there was debt.",
+            buckets=_RATIO_BUCKETS, registry=new,
+        )  # fmt: skip
+        self.reaped = Counter(
+            "gateway_reservations_reaped", "Reservations that a gateway left open, booked as unsettled.", registry=new
+        )
+        self.settles_held = Gauge("gateway_settles_held", "Settles in memory until Redis is back.", registry=new)
+        self.settles_lost = Counter("gateway_settles_lost", "Settles lost, as too many were held.", registry=new)
+        self.gateways = Gauge("gateway_gateways", "Gateways on this Redis when it was last asked.", registry=new)
+
+    def limit_refused(self, scope: str, limit: str) -> None:
+        """Count a request that was refused by a limit: whose, and which."""
+        self._child(self.limit_refusals, scope, limit).inc()
+
+    def reservation_settled(self, reserved_tokens: int, used_tokens: int) -> None:
+        """Observe how good an estimate was."""
+        if reserved_tokens:
+            self.reservation_ratio.observe(used_tokens / reserved_tokens)
 
     def replica_joined(self, name: str, in_flight: Callable[[], float], prefill_tokens: Callable[[], float]) -> None:
         """Show a new engine; its loads are read when they are asked for."""

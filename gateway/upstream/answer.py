@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -185,8 +186,11 @@ async def ask(
     request_id: RequestId,
     keeps_text: bool,
     max_answer_bytes: int,
+    lost: Callable[[Usage | None], None] | None = None,
 ) -> Answer:
     """Send `prompt` to `replica` and return its answer, whose owner is the caller.
+
+    `lost` is told what the engine had counted of a stream that ends before its first content.
 
     Raises EngineFailure (see its `again`), or the engine's refusal as one of ours. Nothing stays open after a raise
     or a cancellation.
@@ -202,7 +206,12 @@ async def ask(
             return whole
         splicer = ChunkSplicer(public_id, prompt.answered_as, prompt.wants_usage)
         answer = StreamedAnswer(stream, splicer, keeps_text, prompt.tools)
-        await answer.hold_head()
+        try:
+            await answer.hold_head()
+        except BaseException:
+            if lost is not None:
+                lost(answer.usage)
+            raise
         return answer
     except BaseException:
         stream.close()

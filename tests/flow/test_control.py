@@ -20,7 +20,8 @@ ROUTES = {
     "/health/ready", "/health/detailed", "/metrics", "/v1/sessions", "/v1/sessions/{session_id}",
     "/v1/sessions/{session_id}/messages", "/v1/sessions/{session_id}/fork", "/v1/sessions/{session_id}/export",
     "/v1/sessions/{session_id}/regenerate", "/admin/keys", "/admin/keys/{key_id}", "/admin/keys/{key_id}/rotate",
-    "/admin/revocations", "/auth/token", "/auth/login-codes", "/auth/login", "/v1/tokenize",
+    "/admin/revocations", "/auth/token", "/auth/login-codes", "/auth/login", "/v1/tokenize", "/v1/usage",
+    "/admin/usage", "/v1/audio/transcriptions", "/v1/audio/translations",
 }  # fmt: skip
 
 

@@ -118,3 +118,43 @@ async def test_a_refusal_that_cost_the_engine_nothing_is_given_back(
             codes.append((await post(gateway.client)).status_code)
             await asyncio.sleep(0.05)
         assert codes == [400] * 4
+
+
+async def test_tokens_are_limited_and_shown_on_streams_too(engine: EngineProcess, private_redis: RedisServer) -> None:
+    limits = {"limits.tokens_per_minute": 300}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        answers = [await post(gateway.client, stream=True) for _ in range(40)]
+        assert answers[0].headers["x-ratelimit-limit-tokens"] == "300"
+        remaining = [int(answer.headers["x-ratelimit-remaining-tokens"]) for answer in answers]
+        assert remaining[0] < 300
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused
+        assert refused[0].json()["error"]["type"] == "tokens"
+        assert refused[0].json()["error"]["code"] == "rate_limit_exceeded"
+        assert 0 < int(refused[0].headers["retry-after-ms"]) <= 60_000
+        assert refused[0].headers["x-ratelimit-remaining-tokens"].isdigit()
+
+
+async def test_a_prompt_that_can_never_fit_is_a_400_and_a_large_one_is_not(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    limits = {"limits.tokens_per_minute": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        never = await post(gateway.client, "word " * 200)
+        assert (never.status_code, never.json()["error"]["code"]) == (400, "exceeds_token_limit")
+        assert (await post(gateway.client, "word " * 90, max_tokens=500)).status_code == 200
+
+
+async def test_a_bucket_that_will_not_refill_soon_is_a_spent_quota(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    limits = {"limits.tokens_per_day": 100}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], limits) as gateway:
+        await gateway.ready()
+        await post(gateway.client, "word " * 80)
+        refused = await post(gateway.client, "word " * 80)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["type"] == refused.json()["error"]["code"] == "insufficient_quota"
+        assert refused.headers["x-should-retry"] == "false"

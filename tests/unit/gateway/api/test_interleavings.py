@@ -26,6 +26,7 @@ from gateway.api.watch import CLIENT
 from gateway.app import create_app
 from gateway.domain import EngineRequest, Replica, Sink, UpstreamStream
 from gateway.errors import EngineBroke, EngineTimedOut, EngineUnreachable
+from gateway.quota.settles import Settle
 from gateway.routing.member import State
 
 KEY = "interleavings"
@@ -161,7 +162,7 @@ def app_settings(folder: str) -> Settings:
     return Settings(
         auth=AuthSettings(api_key=SecretStr(KEY)),
         redis=RedisSettings(url=SecretStr("unix:///nonexistent")),
-        limits=LimitsSettings(requests_per_minute=0, requests_per_hour=0),
+        limits=LimitsSettings(requests_per_minute=9, tokens_per_day=90_000, concurrent_requests=2),
         routing=RoutingSettings(engines=("http://127.0.0.1:1", "http://127.0.0.1:2"), queue_seconds=0.05),
         engine=EngineSettings(served_model_name="fake"),
         stream=StreamSettings(first_ping_seconds=0.002, ping_seconds=0.002),
@@ -186,6 +187,8 @@ async def play(actions: list[str], stream: bool, folder: str) -> None:
     for member in rooms.fleet.members:
         rooms.fleet.learned(member, frozenset({"fake"}))
         rooms.fleet.set_state(member, State.READY)
+    settles: list[Settle] = []
+    rooms.limiter.settles.send = settles.append
     body = {"model": "fake", "messages": [{"role": "user", "content": "x"}], "stream": stream}
     client = Client(json.dumps(body).encode())
     request = asyncio.create_task(app(scope(client), client.receive, client.send))
@@ -197,6 +200,7 @@ async def play(actions: list[str], stream: bool, folder: str) -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     check(rooms, engine, client)
+    check_settles(rooms, settles, engine)
 
 
 async def act(action: str, engine: ScriptedEngine, client: Client) -> None:
@@ -235,6 +239,20 @@ def check(rooms: Any, engine: ScriptedEngine, client: Client) -> None:
     assert [message.get("more_body", False) for message in bodies[:-1]] == [True] * (len(bodies) - 1)
     text = b"".join(message.get("body", b"") for message in bodies)
     assert text.count(b"[DONE]") <= 1
+
+
+def check_settles(rooms: Any, settles: list[Settle], engine: ScriptedEngine) -> None:
+    """The permit is settled once, by what has been seen of the engine's count, and its place is free again."""
+    assert rooms.limiter.open == {}
+    assert not rooms.limiter._local._running
+    assert len(settles) == (1 if engine.streams else len(settles[:1]))
+    for settle in settles:
+        booked, unmetered, used = settle.arguments[3] != "", settle.arguments[9], settle.arguments[11]
+        assert not (unmetered and not booked)
+        if booked and not unmetered:
+            assert used == 5
+        if not booked:
+            assert used == 0
 
 
 @given(st.lists(ACTIONS, max_size=14), st.booleans())

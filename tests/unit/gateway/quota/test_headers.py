@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.domain import Headers
 from gateway.quota.bucket import Rule
-from gateway.quota.headers import go_duration, request_headers
+from gateway.quota.headers import go_duration, limit_headers
 
 MINUTE = Rule("minute", 60, 60)
 HOUR = Rule("hour", 100, 3600)
@@ -71,8 +71,21 @@ def test_the_tightest_bucket_is_shown(balances: tuple[float, float], expected: t
         (b"x-ratelimit-remaining-requests", remaining),
         (b"x-ratelimit-reset-requests", reset),
     ]
-    assert request_headers((MINUTE, HOUR), balances) == shown
+    assert limit_headers((MINUTE, HOUR), balances) == shown
+
+
+def test_requests_and_tokens_have_headers_of_their_own() -> None:
+    tokens, day = Rule("tokens_minute", 600, 60, counts_tokens=True), Rule("tokens_day", 10_000, 86_400, True)
+    shown = limit_headers((MINUTE, tokens, HOUR, day), (30.0, 540.0, 90.0, -50.5))
+    assert shown == [
+        (b"x-ratelimit-limit-requests", b"60"),
+        (b"x-ratelimit-remaining-requests", b"30"),
+        (b"x-ratelimit-reset-requests", b"30s"),
+        (b"x-ratelimit-limit-tokens", b"10000"),
+        (b"x-ratelimit-remaining-tokens", b"0"),
+        (b"x-ratelimit-reset-tokens", b"24h7m16.32s"),
+    ]
 
 
 def test_without_limits_no_header_is_sent() -> None:
-    assert request_headers((), ()) == []
+    assert limit_headers((), ()) == []

@@ -14,7 +14,7 @@ from gateway.store import keys
 
 WITHOUT_TENANT = {
     *("api_key", "api_key_index", "api_key_earlier", "api_key_uses"),
-    *("revocations", "revocations_version", "login_code"),
+    *("revocations", "revocations_version", "login_code", "tenants", "gateways"),
 }
 FUNCTIONS = {
     name: function
@@ -27,7 +27,8 @@ SESSION = SessionId("sess_" + "0" * 32)
 
 def made(name: str, tenant: str, of: str) -> str:
     """Return the key that a function makes."""
-    key: str = FUNCTIONS[name](tenant, of)
+    function = FUNCTIONS[name]
+    key: str = function(*(tenant, of)[: len(inspect.signature(function).parameters)])
     return key
 
 
@@ -53,7 +54,7 @@ def test_every_key_says_what_is_in_it(function: object) -> None:
 
 @given(TENANTS, TENANTS, st.text(), st.text())
 def test_users_of_different_tenants_never_share_a_key(one: str, other: str, user: str, second: str) -> None:
-    for function in (keys.quota, keys.sessions_of):
+    for function in (keys.quota_of_user, keys.concurrent_of_user, keys.sessions_of):
         assert (function(one, user) == function(other, second)) == ((one, user) == (other, second))
 
 
@@ -64,7 +65,15 @@ def test_the_keys_of_a_session_and_of_a_user_differ(user: str) -> None:
         keys.session_messages("t", SESSION),
         keys.session_lease("t", SESSION),
         keys.sessions_of("t", user),
-        keys.quota("t", user),
+        keys.quota_of_user("t", user),
+        keys.quota_of_model("t", user),
+        keys.quota_of_tenant("t"),
+        keys.concurrent_of_user("t", user),
+        keys.concurrent_of_model("t", user),
+        keys.concurrent_of_tenant("t"),
+        keys.usage("t", user),
+        keys.tenants(),
+        keys.gateways(),
         keys.api_key(user),
         keys.login_code(user),
         keys.api_key_index(),

@@ -35,6 +35,12 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_session_wait_seconds": (),
     "gateway_session_messages_waiting": (),
     "gateway_limits_degraded_total": (),
+    "gateway_limit_refusals_total": ("scope", "limit"),
+    "gateway_reservation_used_ratio": (),
+    "gateway_reservations_reaped_total": (),
+    "gateway_settles_held": (),
+    "gateway_settles_lost_total": (),
+    "gateway_gateways": (),
 }
 
 

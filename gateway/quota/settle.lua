@@ -1,0 +1,71 @@
+-- Close a reservation: free its place, give back or take what was reserved and not used, write the ledger. Once.
+-- KEYS: the tenant's leases, reservations and reaped ones, the ledger of the day, hashes of buckets, sets of requests.
+-- ARGV: id, moment in µs (0: the server's clock), 1 to book it though Redis never knew of it,
+--   the ledger's field ('': nothing is booked there), the ledger's seconds to live, requests, prompt, completion
+--   and cached tokens, unmetered, tokens reserved, tokens used, number of hashes and for each: as for reserve.
+-- Returns 1, or 0 where it has been closed before.
+local id, field = ARGV[1], ARGV[4]
+local reserved, used, hashes = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local amounts = {requests = ARGV[6], prompt = ARGV[7], completion = ARGV[8], cached = ARGV[9], unmetered = ARGV[10]}
+local known = redis.call('HDEL', KEYS[2], id) == 1
+if known then
+  redis.call('ZREM', KEYS[1], id)
+  for i = 5 + hashes, #KEYS do redis.call('ZREM', KEYS[i], id) end
+else
+  local reaped = redis.call('HGET', KEYS[3], id)
+  if reaped then
+    -- It was booked as unsettled, on an estimate and perhaps on another day: that is taken back.
+    if reaped == '' then return 0 end
+    local day, prompt, completion, name = string.match(reaped, '^(%S+) (%d+) (%d+) (.*)$')
+    local prefix = string.sub(KEYS[4], 1, -11)
+    redis.call('HINCRBY', prefix .. day, name .. ':requests', -1)
+    redis.call('HINCRBY', prefix .. day, name .. ':prompt', -prompt)
+    redis.call('HINCRBY', prefix .. day, name .. ':completion', -completion)
+    redis.call('HINCRBY', prefix .. day, name .. ':unsettled', -1)
+  elseif ARGV[3] ~= '1' then
+    return 0
+  else
+    hashes = 0
+  end
+end
+if not known or ARGV[3] == '1' then
+  redis.call('HSET', KEYS[3], id, '')
+  redis.call('EXPIRE', KEYS[3], 86400)
+end
+if hashes > 0 then
+  local now, at = tonumber(ARGV[2]), 14
+  if now == 0 then
+    local time = redis.call('TIME')
+    now = time[1] * 1000000 + time[2]
+  end
+  for h = 1, hashes do
+    local key, count = KEYS[4 + h], tonumber(ARGV[at])
+    for b = 1, count do
+      local rule = at + 4 * b - 3
+      local name, capacity, window = ARGV[rule], tonumber(ARGV[rule + 2]), tonumber(ARGV[rule + 3]) * 1000000
+      local back = 1
+      if ARGV[rule + 1] == '1' then back = math.min(reserved, capacity) - used end
+      local stored = redis.call('HMGET', key, name, name .. ':at')
+      -- A bucket that is not there is full: there is nothing to give back to it, but it can be taken from.
+      if back < 0 or (back > 0 and stored[1]) then
+        local elapsed = math.max(0, now - tonumber(stored[2] or now))
+        local balance = math.min(capacity, tonumber(stored[1] or capacity) + elapsed * capacity / window)
+        balance = math.min(capacity, balance + back)
+        redis.call('HSET', key, name, string.format('%.6f', balance), name .. ':at', string.format('%.0f', now))
+        local full_in = math.ceil((capacity - balance) * window / capacity / 1000000) + 60
+        if back < 0 and redis.call('TTL', key) < full_in then redis.call('EXPIRE', key, full_in) end
+      end
+    end
+    at = at + 4 * count + 1
+  end
+end
+if field ~= '' then
+  if redis.call('HINCRBY', KEYS[4], field .. ':requests', amounts.requests) == 1 then
+    redis.call('EXPIRE', KEYS[4], ARGV[5])
+  end
+  amounts.requests = nil
+  for name, amount in pairs(amounts) do
+    if amount ~= '0' then redis.call('HINCRBY', KEYS[4], field .. ':' .. name, amount) end
+  end
+end
+return 1
