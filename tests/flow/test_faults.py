@@ -108,8 +108,9 @@ async def test_another_engine_answers_when_the_first_fails_before_its_first_even
             await gateway.ready()
             for behaviour in ("cut_before_headers", "refuse_503", "garbage", "abort"):
                 await engine.script(behaviour, times=-1, path=PATH)
-                answers = [await post(gateway.client, stream=stream) for stream in (True, False)]
-                assert [answer.status_code for answer in answers] == [200, 200], behaviour
+                kinds = [(stream, choices) for stream in (True, False) for choices in (1, 3)]
+                answers = [await post(gateway.client, stream=stream, n=choices) for stream, choices in kinds]
+                assert [answer.status_code for answer in answers] == [200] * 4, behaviour
                 await engine.reset()
             await second.kill()
             answers = [await post(gateway.client, stream=True) for _ in range(4)]

@@ -114,3 +114,20 @@ async def test_five_megabytes_pass(seeing: GatewayProcess, engine: EngineProcess
     assert answer.status_code == 200
     (message,) = await sent(engine)
     assert message["content"][1]["image_url"]["url"] == photograph
+
+
+async def test_a_session_keeps_what_was_shown_and_shows_it_again(seeing: GatewayProcess, engine: EngineProcess) -> None:
+    session = (await seeing.client.post("/v1/sessions", json={})).json()["id"]
+    path = f"/v1/sessions/{session}/messages"
+    shown = {"model": "fake", "content": [TEXT, image_part(), input_audio()]}
+    assert (await seeing.client.post(path, json=shown)).status_code == 200
+    assert (await seeing.client.post(path, json={"model": "fake", "content": "And now?"})).status_code == 200
+    first, _, last = await sent(engine)
+    assert first["content"] == [TEXT, image_part(), audio_part()]
+    assert last["content"] == "And now?"
+    kept = (await seeing.client.get(path, params={"order": "asc"})).json()["data"]
+    assert kept[0]["content"][:2] == [TEXT, image_part()]
+    for _ in range(2):
+        more = await seeing.client.post(path, json={"model": "fake", "content": [image_part()]})
+    assert more.status_code == 400
+    assert "at most 2 images and this one has 3" in more.json()["error"]["message"]

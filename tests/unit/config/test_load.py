@@ -301,3 +301,12 @@ def test_dotenv_comments_quotes_and_export_are_understood(folder: Path) -> None:
     settings = load(folder, dotenv=dotenv)
     assert (settings.server.host, settings.server.port) == ("0.0.0.0", 5)
     assert settings.auth.api_key.get_secret_value() == "a # b"
+
+
+def test_the_example_has_the_answer_defaults_of_the_tutorial(tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "config" / "gateway.yaml"
+    settings = load_settings(config_file=example, environ={}, env_file=tmp_path / "none")
+    prompt, limits = settings.prompt, settings.limits
+    assert (prompt.default_max_tokens, prompt.default_temperature) == (512, 0.7)
+    assert (prompt.default_top_p, prompt.default_top_k) == (0.9, 40)
+    assert (limits.requests_per_minute, limits.requests_per_hour) == (60, 1000)
