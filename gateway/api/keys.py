@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.moments import UnixTime, in_the_future
 from gateway.api.pages import page
 from gateway.api.state import AdminOf, RoomsOf
 from gateway.errors import InvalidRequest
@@ -32,7 +33,7 @@ class KeyRequest(BaseModel):
     scopes: list[_Scope] = Field(default_factory=list, max_length=32)
     models: list[_Name] | None = Field(None, max_length=256)
     tier: _Name | None = None
-    expires_at: int | None = None
+    expires_at: UnixTime | None = None
 
 
 class RotationRequest(BaseModel):
@@ -49,8 +50,7 @@ async def create_key(asked: KeyRequest, rooms: RoomsOf, admin: AdminOf) -> dict[
     del admin
     if asked.tier is not None and asked.tier not in rooms.identity.tenants.table.tiers:
         raise InvalidRequest(f"There is no tier '{asked.tier}'.", param="tier", code="invalid_value")
-    if asked.expires_at is not None and asked.expires_at <= time.time():
-        raise InvalidRequest("'expires_at' is not in the future.", param="expires_at", code="invalid_value")
+    in_the_future(asked.expires_at)
     new = NewKey(
         tenant=asked.tenant,
         user=asked.user,

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from config.issuers import BUILT_IN
+from gateway.api.moments import UnixTime, in_the_future
 from gateway.api.pages import page
 from gateway.api.state import AdminOf, RoomsOf
 from gateway.errors import InvalidRequest, Unauthenticated
@@ -31,7 +32,7 @@ class RevocationRequest(BaseModel):
     jti: _Id | None = None
     subject: _Id | None = None
     issuer: str = BUILT_IN
-    expires_at: int | None = None
+    expires_at: UnixTime | None = None
 
     @model_validator(mode="after")
     def _names_one_thing(self) -> Self:
@@ -46,8 +47,7 @@ async def revoke(asked: RevocationRequest, rooms: RoomsOf, admin: AdminOf) -> di
     del admin
     if asked.issuer not in rooms.identity.issuers.names:
         raise InvalidRequest(f"There is no issuer '{asked.issuer}'.", param="issuer", code="invalid_value")
-    if asked.expires_at is not None and asked.expires_at <= time.time():
-        raise InvalidRequest("'expires_at' is not in the future.", param="expires_at", code="invalid_value")
+    in_the_future(asked.expires_at)
     mark, until = await _meant(asked, rooms)
     return _shown(await rooms.identity.revocations.revoke(mark, asked.expires_at or until))
 

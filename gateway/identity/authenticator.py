@@ -23,6 +23,8 @@ _CACHE_ENTRIES = 10_000
 _KEY_CACHE_SECONDS = 1.0
 """How long a key found in Redis is believed, and so how long a revoked one may still work."""
 
+_SCHEME = b"Bearer "
+
 LOCAL = Principal(tenant="local", user="local", scopes=frozenset({"admin"}))
 ANONYMOUS = Principal(tenant="local", user="anonymous", scopes=frozenset({"admin"}))
 
@@ -94,12 +96,15 @@ class Authenticator:
         known = self._known.get(authorization)
         if known is not None and known.until > self._now():
             return known
-        principal, until = await self._check(_bearer(authorization))
+        credential = _bearer(authorization)
+        principal, until = await self._check(credential)
         # No waiting from here on, so that nobody is remembered by what is no longer so.
         if self._revocations.has(principal):
             raise Unauthenticated("The credential has been revoked.")
         known = _Known(self._tenants.table.caller(principal), principal, until)
-        self._remember(authorization, known)
+        # Padded with white space, one good credential would make any number of long headers to remember.
+        if len(authorization) == len(_SCHEME) + len(credential):
+            self._remember(authorization, known)
         return known
 
     async def _check(self, credential: str) -> tuple[Principal, float]:

@@ -192,6 +192,10 @@ async def test_serve_can_have_a_code_for_the_local_user(pair: Pair) -> None:
         ("/admin/revocations", {"token": "nonsense"}, "token"),
         ("/admin/keys", {"tenant": "acme", "tier": "none"}, "tier"),
         ("/admin/keys", {"tenant": "acme", "expires_at": 1}, "expires_at"),
+        ("/admin/keys", {"tenant": "acme", "expires_at": 10**20}, "expires_at"),
+        ("/admin/revocations", {"jti": "a", "expires_at": 10**20}, "expires_at"),
+        ("/admin/revocations", {"jti": "\ud800"}, "jti"),
+        ("/auth/login", {"code": "\ud800"}, "code"),
         ("/admin/keys", {"tenant": "acme", "models": "m"}, "models"),
         ("/auth/login", {}, "code"),
         ("/auth/login", {"code": 5}, "code"),
@@ -201,7 +205,7 @@ async def test_serve_can_have_a_code_for_the_local_user(pair: Pair) -> None:
 async def test_what_cannot_be_is_a_400_that_names_the_field(
     pair: Pair, path: str, asked: dict[str, Any], param: str | None
 ) -> None:
-    answer = await pair[0].client.post(path, json=asked)
+    answer = await pair[0].client.post(path, content=json.dumps(asked), headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 

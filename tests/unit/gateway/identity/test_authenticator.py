@@ -132,6 +132,13 @@ async def test_who_was_refused_is_not_remembered(store: Store) -> None:
     assert known._known == {}
 
 
+@pytest.mark.parametrize("header", [b"Bearer  gg_local", b"Bearer gg_local ", b"Bearer" + b" " * 9000 + b"gg_local"])
+async def test_a_padded_header_is_good_and_not_remembered(store: Store, header: bytes) -> None:
+    known = authenticator(store)
+    assert await known.authenticate(header) == LOCAL
+    assert known.recall(header) is None
+
+
 async def test_a_token_is_recalled_until_it_expires_and_not_longer(store: Store) -> None:
     clock = Clock()
     known = authenticator(store, clock)
