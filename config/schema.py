@@ -38,6 +38,9 @@ class ServerSettings(Group):
     body_timeout_seconds: Seconds = Field(30.0, description="How long a client may take to send its body.")
     drain_seconds: Seconds = Field(60.0, description="How long running requests may go on after SIGTERM.")
     keep_alive_seconds: int = Field(75, ge=1, description="How long an idle client connection is kept.")
+    chat_page: bool = Field(
+        True, description="Browsers get the chat page at `/`; off: they get the JSON that others get."
+    )
 
 
 class EngineProfile(StrEnum):

@@ -15,7 +15,19 @@ from starlette.types import ASGIApp
 
 from config import Settings
 from gateway import __version__
-from gateway.api import auth, docs, health, keys, models, revocations, session_messages, sessions, tokenize, usage
+from gateway.api import (
+    auth,
+    docs,
+    health,
+    keys,
+    models,
+    revocations,
+    session_messages,
+    sessions,
+    tokenize,
+    usage,
+    web_pages,
+)
 from gateway.api.body import BoundedBodyMiddleware
 from gateway.api.completions import CompletionsEndpoint
 from gateway.api.context import RequestContextMiddleware
@@ -70,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     regenerate = SessionMessagesEndpoint(rooms, regenerate=True)
     hot.append(Route(session_messages.REGENERATE_PATH, regenerate, methods=["POST"]))
     app.router.routes[:0] = hot
-    for routes in (models, tokenize, sessions, usage, auth, keys, revocations, health, docs):
+    for routes in (models, tokenize, sessions, usage, auth, keys, revocations, health, docs, web_pages):
         app.include_router(routes.router)
     app.mount("/static", docs.static_files(), name="static")
     app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]

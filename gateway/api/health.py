@@ -1,4 +1,4 @@
-"""Health, metrics and the index: what probes, dashboards and curious people ask for."""
+"""Health and metrics: what probes, dashboards and curious people ask for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,6 @@ from gateway.lifespan import Rooms
 router = APIRouter(tags=["health"])
 
 _PACKAGES = ("fastapi", "uvicorn", "pydantic", "redis", "pyjwt", "httptools")
-
-
-@router.get("/")
-async def index() -> dict[str, str]:
-    """Say what this is and where to read on."""
-    return {"name": "gemma-gateway", "version": __version__, "docs": "/docs", "api": "/v1", "health": "/health"}
 
 
 @router.head("/health", include_in_schema=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.schema import EngineProfile
+from gateway.identity.login_codes import LOGIN_CODE_SECONDS
 
 _EXAMPLE_TOKENS = 64
 
@@ -24,6 +25,8 @@ class Running:
     redis: str
     python: str
     command: str
+    login_code: str | None = None
+    """Lets a browser in, once."""
 
 
 def greeting(running: Running) -> str:
@@ -33,6 +36,7 @@ def greeting(running: Running) -> str:
         [
             "",
             f"gemma-gateway serves {running.model}: {running.why}.",
+            *_page(running, root),
             f"  docs   {root}/docs",
             f"  key    {running.key_file}",
             f"  logs   {running.logs}",
@@ -64,6 +68,19 @@ def reason_of(profile: EngineProfile, engines: tuple[str, ...], *, gpu: bool) ->
     if profile is EngineProfile.DEMO and not gpu:
         return "profile demo (a tiny model for trying things out), since this machine has no GPU"
     return f"profile {profile}, as asked for"
+
+
+def _page(running: Running, root: str) -> list[str]:
+    """Return the link to the chat page. The code is in the fragment, which browsers send to nobody."""
+    if running.login_code is None:
+        return []
+    return [
+        "",
+        f"Chat in a browser (this link signs you in once, within {LOGIN_CODE_SECONDS // 60} minutes):",
+        "",
+        f"  {root}/#code={running.login_code}",
+        "",
+    ]
 
 
 def _curl(running: Running) -> str:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,11 @@ class Stack:
         status_url = f"{engine_root}/status"
         async with Progress(base_url, status_url if self._plan.engine else None, self._console) as progress:
             await progress.wait_until_ready()
-            model = await progress.model(self._key_file.read_text(encoding="ascii").strip())
-        self._console.say(greeting(_running(self._plan, base_url, model, self._key_file)))
+            key = self._key_file.read_text(encoding="ascii").strip()
+            model = await progress.model(key)
+            code = await progress.login_code(key) if settings.server.chat_page else None
+        running = _running(self._plan, base_url, model, self._key_file)
+        self._console.say(greeting(replace(running, login_code=code)))
 
     def _keep(self, spec: ChildSpec) -> None:
         keeper = Keeper(spec, self._new_budget(), self._console.say)

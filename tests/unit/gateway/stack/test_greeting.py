@@ -28,6 +28,12 @@ def test_the_last_line_is_the_promised_one() -> None:
     assert greeting(RUNNING).splitlines()[-1] == "ready: http://127.0.0.1:8000/v1"
 
 
+def test_the_chat_page_is_there_where_a_code_could_be_had() -> None:
+    text = greeting(dataclasses.replace(RUNNING, login_code="lc_abc"))
+    assert "  http://127.0.0.1:8000/#code=lc_abc" in text.splitlines()
+    assert "#code" not in greeting(RUNNING)
+
+
 def test_the_curl_line_is_one_command_that_reads_the_key_and_bounds_the_answer(tmp_path: Path) -> None:
     folder = tmp_path / "data of me" / "it's"
     folder.mkdir(parents=True)

@@ -1,0 +1,38 @@
+// What both pages say.
+
+export const PAGE_WORDS = {
+  en: {
+    sign_in: "Sign in",
+    sign_in_lead: "Talk to the model behind this gateway.",
+    credential: "API key or token",
+    credential_hint: "It is exchanged for a token that ends by itself, and kept in this page's memory only.",
+    credential_wrong: "This key or token is not valid.",
+    code_used: "That sign-in link was used or has ended. Sign in with a key.",
+    session_over: "You were signed out. Sign in again to go on.",
+    sign_out: "Sign out",
+    unreachable: "The gateway cannot be reached.",
+    theme: "Theme",
+    theme_auto: "as the system",
+    theme_light: "light",
+    theme_dark: "dark",
+    close: "Close",
+    cancel: "Cancel",
+  },
+  zh: {
+    sign_in: "登录",
+    sign_in_lead: "与此网关背后的模型对话。",
+    credential: "API 密钥或令牌",
+    credential_hint: "它会被换成一个会自动失效的令牌，且只保存在本页面的内存中。",
+    credential_wrong: "此密钥或令牌无效。",
+    code_used: "该登录链接已被使用或已失效。请用密钥登录。",
+    session_over: "您已退出登录。请重新登录以继续。",
+    sign_out: "退出",
+    unreachable: "无法连接网关。",
+    theme: "主题",
+    theme_auto: "跟随系统",
+    theme_light: "浅色",
+    theme_dark: "深色",
+    close: "关闭",
+    cancel: "取消",
+  },
+};
