@@ -11,6 +11,7 @@ import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from config import Settings
 from gateway.domain import JsonObject
@@ -21,6 +22,10 @@ from gateway.prompt.image_header import image_header
 IMAGE_TOKENS = 256
 AUDIO_TOKENS = 188
 """Gemma 3n's prices, whatever the size or length: `TOKENS_PER_IMAGE`, `TOKENS_PER_AUDIO` in vLLM's gemma3n_mm.py."""
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_IMAGE_HEAD_BYTES = 1_048_576
+"""An image's size stands in front of its pixels; a JPEG may have other things before it, such as a preview."""
 
 _A_CLIP = "a WAV, MP3, FLAC or Ogg clip that says its length"
 _SAME = {
@@ -87,14 +92,13 @@ def media_limits(settings: Settings) -> MediaLimits:
 
 def media_in(messages: Iterable[JsonObject], limits: MediaLimits) -> Media:
     """Return what checked messages hold together. Raises InvalidRequest where it is too much."""
+    contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
+    if not contents:
+        return NO_MEDIA
     urls: dict[str, list[int]] = {"image_url": [], "audio_url": []}
-    for message in messages:
-        content = message["content"]
-        if isinstance(content, str):
-            continue
-        for part in content:
-            if part["type"] in urls:
-                urls[part["type"]].append(len(part[part["type"]]["url"]))
+    for part in chain.from_iterable(contents):
+        if part["type"] in urls:
+            urls[part["type"]].append(len(part[part["type"]]["url"]))
     images, audios = urls["image_url"], urls["audio_url"]
     if not images and not audios:
         return NO_MEDIA
@@ -152,11 +156,12 @@ def _image(url: str, where: str, limits: MediaLimits) -> str:
     if remote is not None:
         raise _invalid(where, "a data: URL: images of this host are not fetched")
     declared, data = _data_url(url, where)
-    header = image_header(_decoded(data, where, limits.bytes))
+    header = image_header(_decoded(data, where, limits.bytes, _IMAGE_HEAD_BYTES))
     _check_kind(declared, header.kind if header else None, where, "a PNG, JPEG, WebP or GIF image")
     if header is not None and not 0 < header.width * header.height <= limits.pixels:
         raise _invalid(where, f"an image of 1 to {limits.pixels} pixels; it has {header.width} by {header.height}")
-    return f"data:{declared};base64,{data}"
+    head = f"data:{declared};base64,"
+    return url if url.startswith(head) else head + data
 
 
 def _clip(declared: str, data: str, where: str, limits: MediaLimits) -> JsonObject:
@@ -178,18 +183,18 @@ def _data_url(url: str, where: str) -> tuple[str, str]:
     return _SAME.get(declared, declared), url[head.end() :]
 
 
-def _decoded(data: str, where: str, most_bytes: int) -> bytes:
-    """Return what is in `data`. At the largest size this takes some ten milliseconds, as reading the JSON did."""
-    too_large = _invalid(where, f"at most {most_bytes} bytes")
-    if len(data) > most_bytes // 3 * 4 + 4:
-        raise too_large
-    try:
-        decoded = base64.b64decode(data, validate=True)
-    except ValueError:
-        raise _invalid(where, "valid base64") from None
-    if len(decoded) > most_bytes:
-        raise too_large
-    return decoded
+def _decoded(data: str, where: str, most_bytes: int, needed_bytes: int | None = None) -> bytes:
+    """Return what is in `data`, all of which is checked, or only its beginning.
+
+    Checking five megabytes takes 3 ms and decoding them 35 ms, in which no other request is served.
+    """
+    text = data.encode()
+    padding = text.translate(None, _BASE64)
+    if len(text) % 4 or padding not in (b"", b"=", b"==") or not text.endswith(padding):
+        raise _invalid(where, "valid base64")
+    if len(text) // 4 * 3 - len(padding) > most_bytes:
+        raise _invalid(where, f"at most {most_bytes} bytes")
+    return base64.b64decode(text if needed_bytes is None else text[: needed_bytes // 3 * 4], validate=True)
 
 
 def _check_kind(declared: str, found: str | None, where: str, wanted: str) -> None:

@@ -144,6 +144,9 @@ NOTHING = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 0, 50) + bytes(5
         (image_part(data_url("image/png", NOTHING)), "image_url.url", "1 to 2000 pixels"),
         (image_part(data_url("image/png", bytes(100_001))), "image_url.url", "at most 100000 bytes"),
         (image_part("data:image/png;base64,a"), "image_url.url", "valid base64"),
+        (image_part("data:image/png;base64,a=b="), "image_url.url", "valid base64"),
+        (image_part("data:image/png;base64,ab======"), "image_url.url", "valid base64"),
+        (image_part("data:image/png;base64,ab-_"), "image_url.url", "valid base64"),
         (image_part("data:image/png;base64,a b="), "image_url.url", "valid base64"),
         (image_part("data:image/png;base64,aé=="), "image_url.url", "valid base64"),
         ({"type": "image_url"}, "image_url.url", "a text"),
@@ -163,6 +166,13 @@ def test_what_is_wrong_is_named_with_its_place(part: JsonObject, param: str, wor
     error = refused(part, limits)
     assert error.param == f"here.{param}"
     assert words in error.message
+
+
+def test_all_of_a_large_image_is_checked_though_only_its_beginning_is_read() -> None:
+    limits = replace(LIMITS, bytes=3_000_000)
+    large = data_url("image/png", sample("picture.png") + bytes(2_999_000 - 113))
+    assert checked_media(image_part(large), "here", limits) == image_part(large)
+    assert "valid base64" in refused(image_part(large[:-9] + "!" + large[-8:]), limits).message
 
 
 @pytest.mark.parametrize("part", [image_part(), audio_part(), input_audio()])
