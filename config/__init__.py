@@ -12,8 +12,8 @@ from config.schema import (
     SessionsSettings,
     Settings,
     StreamSettings,
-    TelemetrySettings,
 )
+from config.telemetry import TelemetrySettings
 
 __all__ = [
     "AuthSettings",

@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 from config.fields import Group, Names, Port, Seconds, Words, parse_list
 from config.issuers import IssuerSettings
 from config.routing import RoutingSettings
+from config.telemetry import TelemetrySettings
 
 
 def _off_where_yaml_says_false(value: Any) -> Any:
@@ -27,6 +28,8 @@ class ServerSettings(Group):
 
     host: str = Field("127.0.0.1", description="Address the gateway listens on; 0.0.0.0 in images.")
     port: Port = Field(8000, description="Port the gateway listens on; 0 takes a free one. Short alias: `PORT`.")
+    processes: int = Field(1, ge=1, le=64, description="Gateways that share the port, each with a core to itself.")
+    reuse_port: bool = Field(False, description="Let other gateways of this user listen on the same port.")
     cors_origins: Words = Field((), description="Origins that browsers may call from; `*` for any; empty: none.")
     trusted_hosts: Words = Field(
         ("*",), description="Host names the gateway answers to (`*.example.org` works); health paths are exempt."
@@ -260,23 +263,6 @@ class StreamSettings(Group):
         60.0, description="Longest wait for a client to take what was sent to it; then its request is ended."
     )
     max_answer_bytes: int = Field(33_554_432, ge=1024, description="Largest non-streamed answer of an engine.")
-
-
-class LogLevel(StrEnum):
-    """Least level that is written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class TelemetrySettings(Group):
-    """Logs and metrics."""
-
-    log_level: LogLevel = Field(LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
-    metrics_public: bool = Field(True, description="`/metrics` answers without a credential.")
-    docs_public: bool = Field(True, description="`/docs`, `/redoc` and `/openapi.json` answer without a credential.")
 
 
 class Settings(Group):

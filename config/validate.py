@@ -56,6 +56,8 @@ def _check_ports(settings: Settings) -> _Problems:
     ports = {"server.port": settings.server.port}
     if not settings.routing.sources:
         ports |= {"engine.port": settings.engine.port, "engine.status_port": settings.engine.status_port}
+    if settings.telemetry.metrics_port:
+        ports["telemetry.metrics_port"] = settings.telemetry.metrics_port
     owner: dict[int, str] = {}
     for name, port in ports.items():
         if port in owner:

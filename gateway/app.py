@@ -18,6 +18,7 @@ from gateway import __version__
 from gateway.api import (
     auth,
     docs,
+    fleet,
     health,
     keys,
     models,
@@ -82,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     regenerate = SessionMessagesEndpoint(rooms, regenerate=True)
     hot.append(Route(session_messages.REGENERATE_PATH, regenerate, methods=["POST"]))
     app.router.routes[:0] = hot
-    for routes in (models, tokenize, sessions, usage, auth, keys, revocations, health, docs, web_pages):
+    for routes in (models, tokenize, sessions, usage, auth, keys, revocations, fleet, health, docs, web_pages):
         app.include_router(routes.router)
     app.mount("/static", docs.static_files(), name="static")
     app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]

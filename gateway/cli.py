@@ -18,7 +18,7 @@ from gateway.commands.revoke import add_revoke_flags, revoke
 from gateway.commands.token import add_token_flags, token
 from gateway.flags import add_settings_flags, assignments_of, read_checked_settings, read_settings, variables_of
 from gateway.identity.local_key import LocalKeyError
-from gateway.stack import StackError, serve
+from gateway.stack import StackError, run_processes, serve
 
 _DEFAULT_COMMAND = "gateway"
 
@@ -76,9 +76,11 @@ def _gateway(options: argparse.Namespace) -> int:
     settings = read_checked_settings(options)
     if not settings.redis.url.get_secret_value():
         raise SettingsError(["redis.url: must be set for a gateway alone; `gemma-gateway serve` brings its own Redis"])
+    if settings.server.processes > 1:
+        return run_processes(settings, {**os.environ, **variables_of(assignments_of(options), options.config)})
     # The server brings the whole web stack, which no other command needs and `serve` only runs as a child.
-    run = cast(Callable[[Settings], int], importlib.import_module("gateway.server").run)
-    return run(settings)
+    run = cast(Callable[[Settings, Callable[[], Settings]], int], importlib.import_module("gateway.server").run)
+    return run(settings, lambda: read_checked_settings(options))
 
 
 def _engine(options: argparse.Namespace) -> int:

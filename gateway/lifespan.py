@@ -13,7 +13,7 @@ from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
 from gateway.pipeline import Pipeline
 from gateway.quota import Ledger, Limiter, Upkeep
-from gateway.routing import Discovery, Fleet, FleetWatcher
+from gateway.routing import Discovery, Fleet, FleetWatcher, Holds
 from gateway.sessions import Leases, SessionRoom, SessionStore
 from gateway.store import Cipher, Store, open_store
 from gateway.telemetry.logging import get_logger
@@ -31,6 +31,7 @@ class Rooms:
     identity: Identity
     fleet: Fleet
     discovery: Discovery
+    holds: Holds
     sessions: SessionStore
     session_room: SessionRoom
     engines: EngineConnections
@@ -39,6 +40,11 @@ class Rooms:
     ledger: Ledger
     started: float = field(default_factory=time.time)
     draining: bool = False
+
+    def reload(self) -> None:
+        """Read again what may change while running: tenants and engines. From the event loop."""
+        self.identity.tenants.ask_to_reload()
+        self.discovery.ask_to_reload()
 
 
 def build_rooms(settings: Settings) -> Rooms:
@@ -66,6 +72,7 @@ def build_rooms(settings: Settings) -> Rooms:
         identity=Identity(settings, store, metrics, given_key, local_key),
         fleet=fleet,
         discovery=Discovery(fleet, settings),
+        holds=Holds(fleet, store, settings.routing.poll_seconds),
         sessions=sessions,
         session_room=session_room,
         engines=engines,
@@ -82,8 +89,14 @@ async def opened(rooms: Rooms) -> AsyncIterator[None]:
     upkeep = Upkeep(rooms.limiter, rooms.settings.limits, rooms.store, rooms.metrics)
     try:
         watcher = FleetWatcher(rooms.fleet, rooms.settings.routing)
-        sources = rooms.discovery
-        async with rooms.identity.running(), sources.running(), watcher.running(), upkeep.running():
+        sources, holds = rooms.discovery, rooms.holds
+        async with (
+            rooms.identity.running(),
+            sources.running(),
+            holds.running(),
+            watcher.running(),
+            upkeep.running(),
+        ):
             logger.info("gateway_started", engines=[member.replica.name for member in rooms.fleet.members])
             try:
                 yield

@@ -6,11 +6,12 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from prometheus_client import start_http_server
 
 from config import Settings
 from config.schema import AuthMode
@@ -18,6 +19,7 @@ from gateway.api.http_protocol import GatewayHttpProtocol
 from gateway.app import create_app
 from gateway.lifespan import Rooms
 from gateway.telemetry.logging import configure_logging, get_logger
+from gateway.telemetry.metrics import Metrics
 
 
 class GatewayServer(uvicorn.Server):
@@ -31,12 +33,12 @@ class GatewayServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handle signals while serving. Unlike uvicorn's, a signal is not raised again after a clean shutdown.
 
-        An asked-for end is a success, and its exit code is 0, as Kubernetes and systemd expect. SIGHUP has the file of
-        tenants read again.
+        An asked-for end is a success, and its exit code is 0, as Kubernetes and systemd expect. SIGHUP has what
+        may change read again.
         """
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._rooms.identity.tenants.ask_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._rooms.reload)
         try:
             yield
         finally:
@@ -50,8 +52,11 @@ class GatewayServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code. Requests under way get server.drain_seconds to end."""
+def run(settings: Settings, reread: Callable[[], Settings]) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. Requests under way get server.drain_seconds to end.
+
+    On SIGHUP what may change while running is taken from what `reread` returns.
+    """
     configure_logging(settings.telemetry)
     logger = get_logger()
     if settings.auth.mode is AuthMode.OFF:
@@ -60,10 +65,29 @@ def run(settings: Settings) -> int:
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     logger.info("gateway_listening", host=host, port=port)
-    server = GatewayServer(_uvicorn_config(app, settings), app.state.rooms)
+    rooms: Rooms = app.state.rooms
+    rooms.discovery.reread = reread
+    server = GatewayServer(_uvicorn_config(app, settings), rooms)
     _spare_the_collector()
-    server.run(sockets=[listener])
+    with _metrics_port(settings, rooms.metrics):
+        server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+@contextmanager
+def _metrics_port(settings: Settings, metrics: Metrics) -> Iterator[None]:
+    """Answer /metrics on a port of this process's own, if it is to have one: from a thread, which only reads."""
+    port = settings.telemetry.metrics_port
+    if not port:
+        yield
+        return
+    server, thread = start_http_server(port, settings.server.host, metrics.registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _spare_the_collector() -> None:
@@ -81,6 +105,8 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.server.reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((settings.server.host, settings.server.port))
     listener.listen(2048)
     return listener

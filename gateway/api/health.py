@@ -13,6 +13,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from gateway import __version__
+from gateway.api.fleet import engine_card
 from gateway.api.gpu import read_gpus
 from gateway.api.state import CallerOf, RoomsOf
 from gateway.errors import StoreDown
@@ -56,7 +57,7 @@ async def ready(rooms: RoomsOf, scope: Literal["all", "gateway"] = "all") -> JSO
 async def detailed(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
     """Describe engines, Redis, versions and this machine."""
     del caller
-    engines = [_engine(rooms, index) for index in range(len(rooms.fleet.members))]
+    engines = [engine_card(member) for member in rooms.fleet.members]
     redis, machine = await asyncio.gather(_redis(rooms), asyncio.to_thread(_machine))
     well = rooms.fleet.ready and redis["status"] == "ok" and not rooms.draining
     return {
@@ -74,19 +75,6 @@ async def detailed(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
 async def metrics(rooms: RoomsOf) -> Response:
     """Prometheus's text format."""
     return Response(rooms.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _engine(rooms: Rooms, index: int) -> dict[str, Any]:
-    member = rooms.fleet.members[index]
-    return {
-        "replica": member.replica.name,
-        "state": member.state,
-        "models": sorted(member.models),
-        "max_model_len": member.max_model_len_tokens,
-        "version": member.engine_version,
-        "in_flight": member.in_flight,
-        "last_error": member.last_error,
-    }
 
 
 async def _redis(rooms: Rooms) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
-from config import Settings
+from config import Settings, SettingsError
 from gateway.routing.fleet import Fleet
 from gateway.routing.listing import Listing, listed_in, listings_of, replica_at
 from gateway.telemetry.logging import get_logger
@@ -23,7 +23,10 @@ class Discovery:
     """Keeps a fleet's members to what its sources list."""
 
     def __init__(self, fleet: Fleet, settings: Settings) -> None:
+        self.reread: Callable[[], Settings] = lambda: settings
+        """Reads the settings again, and may block; its SettingsError keeps the engines that they named before."""
         self._fleet = fleet
+        self._asked = asyncio.Event()
         self._routing = settings.routing
         self._named = listed_in(settings)
         self._in_file: tuple[Listing, ...] = ()
@@ -34,9 +37,6 @@ class Discovery:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look until exit; the first look has ended before the body runs."""
-        if not (self._routing.engines_file or self._routing.dns):
-            yield
-            return
         await self.look()
         task = asyncio.create_task(self._keep_looking())
         try:
@@ -45,10 +45,9 @@ class Discovery:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def reload(self, settings: Settings) -> None:
-        """Take the engines that these settings name in place of those named before."""
-        self._named = listed_in(settings)
-        self._apply()
+    def ask_to_reload(self) -> None:
+        """Have the settings read again soon, and look at once. From the event loop."""
+        self._asked.set()
 
     async def look(self) -> None:
         """Read the file and resolve the name, and have the fleet follow."""
@@ -57,8 +56,21 @@ class Discovery:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(self._routing.discovery_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._routing.discovery_seconds):
+                    await self._asked.wait()
+            if self._asked.is_set():
+                self._asked.clear()
+                await self._reread()
             await self.look()
+
+    async def _reread(self) -> None:
+        try:
+            self._named = listed_in(await asyncio.to_thread(self.reread))
+        except SettingsError as error:
+            self._logger.warning("settings_not_reloaded", problems=error.problems, kept="the engines as they were")
+        else:
+            self._logger.info("settings_reloaded", engines=[each.replica.name for each in self._named])
 
     def _apply(self) -> None:
         # An engine that several sources list is one; what the file says of it counts.

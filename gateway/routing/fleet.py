@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from config import Settings
-from config.schema import LogLevel
+from config.telemetry import LogLevel
 from gateway.domain import Demand
 from gateway.errors import EngineBroke, EngineErred, EngineFailure, EngineTimedOut, EngineUnreachable, Overloaded
 from gateway.routing import breaker

@@ -19,11 +19,11 @@ _LARGEST_LOG_BYTES = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to run. `stop_seconds` is how long it may take to end after SIGTERM."""
+    """What to run; without a `log` it writes where we do. `stop_seconds`: how long it may take to end at SIGTERM."""
 
     name: str
     argv: tuple[str, ...]
-    log: Path
+    log: Path | None
     stop_seconds: float
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,8 +42,8 @@ class Child:
     @classmethod
     async def start(cls, spec: ChildSpec) -> Self:
         """Start `spec`. A command that does not exist shows as exit code 127 and a line in the log."""
-        with _open_log(spec.log) as descriptor:
-            log_start = os.fstat(descriptor).st_size
+        with _output(spec.log) as descriptor:
+            log_start = 0 if descriptor is None else os.fstat(descriptor).st_size
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *spec.argv),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -78,13 +78,21 @@ class Child:
             return False
         return True
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing where it is gone."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
     def kill(self) -> None:
         """SIGKILL for the whole group; nothing where it is gone."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def last_lines(self, count: int = 5) -> list[str]:
-        """Return the last lines that this process wrote, newest last."""
+        """Return the last lines that this process wrote into its log, newest last."""
+        if self.spec.log is None:
+            return []
         with self.spec.log.open("rb") as file:
             file.seek(self._log_start)
             lines = file.read().decode("utf-8", "replace").splitlines()
@@ -102,8 +110,11 @@ def describe(code: int) -> str:
 
 
 @contextlib.contextmanager
-def _open_log(path: Path) -> Generator[int]:
+def _output(path: Path | None) -> Generator[int | None]:
     """Yield a descriptor that appends to `path`; a large log is put aside first, in place of the one before it."""
+    if path is None:
+        yield None
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _LARGEST_LOG_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))

@@ -76,8 +76,8 @@ class Keeper:
             if wait_seconds is None:
                 return GaveUp(self._with_log(f"The {self.spec.name} keeps ending ({describe(code)}):"), 1)
             self._say(
-                f"The {self.spec.name} ended ({describe(code)}); it starts again in {wait_seconds:g} s. "
-                f"Its log is {self.spec.log}."
+                f"The {self.spec.name} ended ({describe(code)}); it starts again in {wait_seconds:g} s."
+                + (f" Its log is {self.spec.log}." if self.spec.log else "")
             )
             await asyncio.sleep(wait_seconds)
 
@@ -92,5 +92,7 @@ class Keeper:
             self.child.kill()
 
     def _with_log(self, sentence: str) -> str:
+        if self.spec.log is None:
+            return sentence
         lines = self.child.last_lines() if self.child else []
         return "\n".join([sentence, *(f"  {line}" for line in lines), f"  (from {self.spec.log})"])

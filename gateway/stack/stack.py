@@ -136,7 +136,7 @@ class Stack:
 
 
 def _tails(plan: Plan) -> list[LogTail]:
-    tails = [LogTail(spec.name, spec.log) for spec in (plan.redis, plan.engine, plan.gateway) if spec]
+    tails = [LogTail(spec.name, spec.log) for spec in (plan.redis, plan.engine, plan.gateway) if spec and spec.log]
     return [*tails, LogTail("vllm", plan.settings.data_dir / "logs" / "engine.log")]
 
 

@@ -3,8 +3,8 @@
 A tenant's keys carry the tenant as the cluster hash tag (`{tenant}`), so that one script may touch several of them:
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags. Without a tenant are
 `api_key`, `api_key_index`, `api_key_earlier`, `api_key_uses` (a key must be found before its tenant is known),
-`revocations`, `revocations_version` (for all gateways), `login_code`, `tenants` and `gateways` (about all of them).
-What one script touches is in one slot there too.
+`revocations`, `revocations_version`, `drained_engines` (for all gateways), `login_code`, `tenants` and `gateways`
+(about all of them). What one script touches is in one slot there too.
 """
 
 from __future__ import annotations
@@ -127,3 +127,8 @@ def revocations_version() -> str:
 def login_code(digest: str) -> str:
     """String with expiry: whom the login code with this SHA-256 digest lets in, as JSON."""
     return f"{_ROOT}:login:{digest}"
+
+
+def drained_engines() -> str:
+    """Set: names of the engines that get no new requests, of any gateway."""
+    return f"{_ROOT}:fleet:drained"

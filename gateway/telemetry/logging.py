@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from config import TelemetrySettings
-from config.schema import LogLevel
+from config.telemetry import LogLevel
 
 Logger = structlog.typing.FilteringBoundLogger
 

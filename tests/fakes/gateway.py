@@ -28,7 +28,13 @@ class GatewayProcess:
 
     client: httpx.AsyncClient
 
-    def __init__(self, redis_url: str, engines: list[str], settings: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        engines: list[str] | None,
+        settings: dict[str, Any] | None = None,
+        config: Path | None = None,
+    ) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="gateway-")
@@ -44,10 +50,13 @@ class GatewayProcess:
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GEMMA_")},
             "GEMMA_REDIS__URL": redis_url,
-            "GEMMA_ROUTING__ENGINES": ",".join(engines),
             "GEMMA_DATA_DIR": self._folder.name,
             "GEMMA_SERVER__PORT": str(self.port),
         }
+        if engines is not None:
+            self._environ["GEMMA_ROUTING__ENGINES"] = ",".join(engines)
+        if config is not None:
+            self._environ["GEMMA_CONFIG"] = str(config)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.log: list[dict[str, Any]] = []

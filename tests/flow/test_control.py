@@ -18,10 +18,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUTES = {
     "/", "/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/health", "/health/live",
     "/health/ready", "/health/detailed", "/metrics", "/v1/sessions", "/v1/sessions/{session_id}",
+    "/v1/audio/transcriptions", "/v1/audio/translations",
+    "/admin/fleet", "/admin/fleet/drain", "/admin/fleet/undrain", "/admin/drain",
     "/v1/sessions/{session_id}/messages", "/v1/sessions/{session_id}/fork", "/v1/sessions/{session_id}/export",
     "/v1/sessions/{session_id}/regenerate", "/admin/keys", "/admin/keys/{key_id}", "/admin/keys/{key_id}/rotate",
     "/admin/revocations", "/auth/token", "/auth/login-codes", "/auth/login", "/v1/tokenize", "/v1/usage",
-    "/admin/usage", "/v1/audio/transcriptions", "/v1/audio/translations",
+    "/admin/usage",
 }  # fmt: skip
 
 

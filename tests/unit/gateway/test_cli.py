@@ -89,7 +89,7 @@ def test_no_command_means_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Server:
         @staticmethod
-        def run(settings: Settings) -> int:
+        def run(settings: Settings, _: object) -> int:
             ports.append(settings.server.port)
             return 7
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config import TelemetrySettings
-from config.schema import LogLevel
+from config.telemetry import LogLevel
 from gateway.domain import Asked, Caller, Endpoint, Outcome, Replica, RequestId, Usage
 from gateway.errors import (
     EngineBroke,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config import Settings
+from config import Settings, SettingsError
 from gateway.domain import Demand
 from gateway.routing import Discovery, Fleet, Member
 from gateway.routing.member import State
@@ -110,7 +110,10 @@ async def test_an_engine_that_is_listed_again_before_it_is_gone_starts_anew(tmp_
     place = await fleet.place(M)
     fleet.update([])
     assert state_of(member) == State.DRAINING
-    discovery.reload(Settings.model_validate({"routing": {"engines": "http://a:1,http://c:3"}}))
+    discovery.reread = lambda: Settings.model_validate({"routing": {"engines": "http://a:1,http://c:3"}})
+    async with discovery.running():
+        discovery.ask_to_reload()
+        await until(fleet, "a:1", "c:3")
     assert state_of(member) == State.STARTING
     assert member.doubted.is_set()
     place.release()
@@ -136,6 +139,19 @@ async def test_a_name_is_resolved_again_and_again(monkeypatch: pytest.MonkeyPatc
         answers.append(socket.gaierror("no such name"))
         await asyncio.sleep(0.1)
         assert names(fleet) == ["10.0.0.2:8100", "[fd00::7]:8100"]
+
+
+async def test_settings_that_do_not_hold_keep_the_engines_that_were_named_before() -> None:
+    fleet, discovery = discovery_of(engines="http://a:1")
+
+    def broken() -> Settings:
+        raise SettingsError(["routing.engines: must not name an engine twice"])
+
+    discovery.reread = broken
+    async with discovery.running():
+        discovery.ask_to_reload()
+        await asyncio.sleep(0.1)
+        assert names(fleet) == ["a:1"]
 
 
 async def test_a_real_name_is_resolved() -> None:

@@ -12,8 +12,12 @@ from gateway.stack.child import Child, ChildSpec, describe
 CHILDREN = str(Path(__file__).with_name("children.py"))
 
 
+def log_in(folder: Path) -> Path:
+    return folder / "logs" / "child.log"
+
+
 def spec(folder: Path, *argv: str, stop_seconds: float = 10.0) -> ChildSpec:
-    return ChildSpec("child", argv, folder / "logs" / "child.log", stop_seconds, dict(os.environ))
+    return ChildSpec("child", argv, log_in(folder), stop_seconds, dict(os.environ))
 
 
 async def lines_of(child: Child, count: int) -> list[str]:
@@ -34,7 +38,7 @@ async def test_last_lines_are_of_this_start_only(tmp_path: Path) -> None:
         child = await Child.start(spec(tmp_path, sys.executable, CHILDREN, "crash"))
         await child.wait()
     assert child.last_lines() == ["It broke."]
-    assert child.spec.log.read_text() == "It broke.\nIt broke.\n"
+    assert log_in(tmp_path).read_text() == "It broke.\nIt broke.\n"
 
 
 async def test_a_command_that_does_not_exist_is_exit_code_127_and_a_line_in_the_log(tmp_path: Path) -> None:
@@ -91,13 +95,14 @@ async def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 async def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
     this = spec(tmp_path, "echo", "new")
-    this.log.parent.mkdir()
-    with this.log.open("wb") as file:
+    log = log_in(tmp_path)
+    log.parent.mkdir()
+    with log.open("wb") as file:
         file.truncate(50_000_001)
     child = await Child.start(this)
     await child.wait()
-    assert this.log.read_text() == "new\n"
-    assert this.log.with_name("child.log.1").stat().st_size == 50_000_001
+    assert log.read_text() == "new\n"
+    assert log.with_name("child.log.1").stat().st_size == 50_000_001
 
 
 def test_how_a_process_ended_is_said_by_code_or_by_signal() -> None:

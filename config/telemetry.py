@@ -1,0 +1,29 @@
+"""The settings of logs and metrics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from config.fields import Group, Port
+
+
+class LogLevel(StrEnum):
+    """Least level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class TelemetrySettings(Group):
+    """Logs and metrics."""
+
+    log_level: LogLevel = Field(LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
+    metrics_port: Port = Field(
+        0, description="A port of its own for /metrics; with several processes the first of as many, 9100 if 0."
+    )
+    metrics_public: bool = Field(True, description="`/metrics` answers without a credential.")
+    docs_public: bool = Field(True, description="`/docs`, `/redoc` and `/openapi.json` answer without a credential.")
