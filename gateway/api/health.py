@@ -66,6 +66,11 @@ async def detailed(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
         "uptime_seconds": round(time.time() - rooms.started, 1),
         "engines": engines,
         "redis": redis,
+        "limits": {
+            "decided_by": "redis" if redis["status"] == "ok" else rooms.settings.limits.on_redis_down,
+            "gateways": rooms.limiter.gateways,
+            "settles_held": rooms.limiter.settles.held,
+        },
         "versions": _versions(),
         **machine,
     }

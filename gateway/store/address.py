@@ -48,7 +48,7 @@ class Patience:
 
     connect_seconds: float
     silence_seconds: float
-    """From a call until Redis says anything."""
+    """From a call until Redis says anything, or until it can be sent at all."""
 
     @property
     def reply_seconds(self) -> float:
@@ -63,6 +63,6 @@ class Listener:
     answered: Callable[[], None]
     """Once, at the first reply to a call."""
     lost: Callable[[Exception], None]
-    """Once at most, where calls have been lost."""
+    """Where calls have been lost: once, or while it is being opened once for all who have waited too long by then."""
     error: Callable[[str], Exception]
     """Makes an exception of an error reply; an `Unusable` ends the connection."""

@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=listener.error, notEnoughData=_NOT_YET)
         self._transport: asyncio.Transport | None = None
         self._gone = self._loop.create_future()
-        self._ready = self._answered = False
+        self._ready = self._answered = self._tired = False
         # This turn's calls, or, until the connection is open, all of them.
         self._out: list[bytes] = []
         self._new: list[asyncio.Future[Any]] = []
@@ -52,7 +52,9 @@ class Connection(asyncio.Protocol):
 
         The future's result is the reply; an error, Redis's or StoreDown, is a result too and not raised.
         """
-        if self._ready and not self._out:
+        if not self._ready:
+            self._timer = self._timer or self._loop.call_later(self._patience.silence_seconds, self._tire)
+        elif not self._out:
             self._loop.call_soon(self._flush)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._out.append(packed)
@@ -75,8 +77,23 @@ class Connection(asyncio.Protocol):
             transport = await self._connect()
             for command in self._address.greeting:
                 await self._greet(transport, command)
-        self._ready = True
+        self._ready, self._tired = True, False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._flush()
+
+    def _tire(self) -> None:
+        """Tell who waits for the opening that it takes too long. It goes on, for those who come later."""
+        self._timer = None
+        self._tired = True
+        waiting, self._new = self._new, []
+        self._out.clear()
+        self.scripts.clear()
+        self._listener.lost(TimeoutError())
+        for future in waiting:
+            if not future.done():
+                future.set_result(away(sent=False))
 
     async def _connect(self) -> asyncio.Transport:
         to, loop = self._address, self._loop
@@ -180,7 +197,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         # An idle connection that Redis closes is no failure: the next call opens another.
-        if lost:
+        if lost and not self._tired:
             self._listener.lost(error)
         for future in lost:
             if not future.done():

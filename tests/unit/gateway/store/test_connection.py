@@ -308,9 +308,31 @@ async def test_where_the_greeting_is_refused_no_call_is_sent(server: Server, own
 
 async def test_a_greeting_that_is_not_answered_ends_in_time(owner: Owner) -> None:
     started = time.perf_counter()
-    await down(owner.open(IMPATIENT, Who(password="secret")).send(PING))
-    assert CONNECT_SECONDS * 0.9 <= time.perf_counter() - started < CONNECT_SECONDS + SLACK_SECONDS
+    connection = owner.open(IMPATIENT, Who(password="secret"))
+    await down(connection.send(PING))
+    assert time.perf_counter() - started < SILENCE_SECONDS + SLACK_SECONDS
+    await asyncio.wait([connection._opening])
+    assert connection.closed
     assert [type(error) for error in owner.lost] == [TimeoutError]
+
+
+async def test_nobody_waits_longer_for_the_opening_than_for_a_reply_and_it_goes_on(
+    server: Server, owner: Owner
+) -> None:
+    connection = owner.open(Patience(20, SILENCE_SECONDS), Who(password="secret"))
+    started = time.perf_counter()
+    calls = [connection.send(PING) for _ in range(3)]
+    for call in calls:
+        await down(call)
+    assert time.perf_counter() - started < SILENCE_SECONDS + SLACK_SECONDS
+    assert len(owner.lost) == 1
+    reader, writer = await server.accepted.get()
+    later = connection.send(PING)
+    await reader.read(1000)
+    writer.write(b"+OK\r\n")
+    assert await reader.read(1000) == PING
+    writer.write(b"+a\r\n")
+    assert await later == b"a"
 
 
 async def test_a_connection_that_is_cut_within_the_greeting_loses_its_calls_once(server: Server, owner: Owner) -> None:
