@@ -1,10 +1,10 @@
 """Servers with less in them than the gateway, to see what each layer costs.
 
-    python -m tests.bench.floors relay|context|probed
+    python -m tests.bench.floors relay|context|authenticated|probed
 
 They read the gateway's settings and run under its uvicorn configuration. `relay` passes requests on over our engine
-connection and does nothing else. `context` has the request's context and the authentication around that. `probed` is
-the whole gateway with `GET /bench/tasks` added: how many asyncio tasks there are.
+connection and does nothing else. `context` has the request's context around that, `authenticated` the authentication
+too. `probed` is the whole gateway with `GET /bench/tasks` added: how many asyncio tasks there are.
 """
 
 from __future__ import annotations
@@ -79,15 +79,21 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 def with_context(settings: Settings) -> ASGIApp:
+    """Return the relay behind the gateway's context."""
+    metrics = build_rooms(settings).metrics
+    return RequestContextMiddleware(Relay(settings), metrics=metrics, log=RequestLog(settings.telemetry))
+
+
+def authenticated(settings: Settings) -> ASGIApp:
     """Return the relay behind the gateway's context and authentication."""
     rooms = build_rooms(settings)
-    authenticated = AuthenticationMiddleware(
+    relay = AuthenticationMiddleware(
         Relay(settings),
         authenticator=rooms.identity.authenticator,
         public_paths=frozenset({"/health"}),
         door=rooms.identity.door,
     )
-    return RequestContextMiddleware(authenticated, metrics=rooms.metrics, log=RequestLog(settings.telemetry))
+    return RequestContextMiddleware(relay, metrics=rooms.metrics, log=RequestLog(settings.telemetry))
 
 
 def probed(settings: Settings) -> ASGIApp:
@@ -103,7 +109,7 @@ def probed(settings: Settings) -> ASGIApp:
     return with_probe
 
 
-FLOORS = {"relay": Relay, "context": with_context, "probed": probed}
+FLOORS = {"relay": Relay, "context": with_context, "authenticated": authenticated, "probed": probed}
 
 
 def main() -> None:

@@ -21,12 +21,22 @@ from tests.bench.processes import KEY, MODEL, BenchRedis, Started, bench_redis, 
 from tests.bench.table import Cell, listed, percent, ratio, table
 from tests.bench.trial import Effort, Trial, added_p50_ms, try_out
 
-_UNLIMITED = {"limits.requests_per_minute": "0", "limits.requests_per_hour": "0"}
-_NEVER_REACHED = {"limits.requests_per_minute": "1000000000", "limits.requests_per_hour": "1000000000"}
+_UNLIMITED = {
+    "limits.requests_per_minute": "0",
+    "limits.requests_per_hour": "0",
+    "limits.usage_retention_days": "0",
+}
+_NEVER_REACHED = {
+    "limits.requests_per_minute": "1000000000",
+    "limits.requests_per_hour": "1000000000",
+    "limits.tokens_per_minute": "1000000000",
+    "limits.tokens_per_day": "1000000000",
+    "limits.concurrent_requests": "1000000",
+}
 _SILENT = {"telemetry.log_level": "warning"}
 _MANY_SESSIONS = {"sessions.max_per_user": "100000"}
 EVERYTHING = {**_NEVER_REACHED, **_MANY_SESSIONS, "telemetry.log_level": "info"}
-"""Both token buckets (far from empty), authentication, metrics, and the log line, written to a file."""
+"""All limits of a user (far from reached), authentication, metrics, and the log line, written to a file."""
 
 _EFFORT = Effort()
 _SESSIONS = 256
@@ -55,9 +65,10 @@ class Layer:
 
 LAYERS = (
     Layer("bare relay", _SILENT, ("tests.bench.floors", "relay")),
-    Layer("+ context, authentication, metrics", _SILENT, ("tests.bench.floors", "context")),
+    Layer("+ context, metrics", _SILENT, ("tests.bench.floors", "context")),
+    Layer("+ identity", _SILENT, ("tests.bench.floors", "authenticated")),
     Layer("+ the pipeline", {**_UNLIMITED, **_SILENT}),
-    Layer("+ limits in Redis", {**_NEVER_REACHED, **_SILENT}),
+    Layer("+ limits and the ledger in Redis", {**_NEVER_REACHED, **_SILENT}),
     Layer("everything: + the log line", EVERYTHING),
 )
 
