@@ -302,7 +302,10 @@ async def test_an_error_in_a_script_is_its_callers(store: Store) -> None:
     ("package", "name"),
     [
         ("gateway.quota", "reserve.lua"),
-        ("gateway.quota", "refund.lua"),
+        ("gateway.quota", "settle.lua"),
+        ("gateway.quota", "renew.lua"),
+        ("gateway.quota", "reap.lua"),
+        ("gateway.quota", "beat.lua"),
         ("gateway.sessions", "lease.lua"),
         ("gateway.sessions", "append.lua"),
         ("gateway.sessions", "release.lua"),
