@@ -47,6 +47,7 @@ class Reply:
 
         To be awaited before the client is told that the answer is complete. Raises StoreDown if it is not kept.
         """
+        self._settlement.last_token()
         answer = self._answer
         await self._recall.append(self._prompt.new_messages, answer.message, answer.finish_reason)
 

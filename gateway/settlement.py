@@ -42,6 +42,7 @@ class Settlement:
     attempts: int = 0
     usage: Usage | None = None
     first_token_seconds: float | None = None
+    last_token_seconds: float | None = None
     headers: Headers = field(default_factory=list)
     closed: bool = False
 
@@ -75,6 +76,10 @@ class Settlement:
         if self.first_token_seconds is None:
             self.first_token_seconds = self.elapsed_seconds
             self.metrics.first_token_seen(self.model, self.first_token_seconds)
+
+    def last_token(self) -> None:
+        """Note that the engine has said all of its answer."""
+        self.last_token_seconds = self.elapsed_seconds
 
     def failed(self, error: GatewayError) -> None:
         """Note the error that the client was, or would have been, told."""
@@ -110,9 +115,16 @@ class Settlement:
         self.metrics.request_ended(self.route, tenant, self.model, self.status, self.outcome, duration_seconds)
         if self.usage is not None:
             self.metrics.tokens_used(tenant, self.model, self.usage)
+            self._observe_pace(self.usage)
         elif self.sent and self.outcome is not Outcome.REFUSED:
             self.metrics.unmetered.labels(self.model).inc()
         self._log(tenant, duration_seconds)
+
+    def _observe_pace(self, usage: Usage) -> None:
+        """Once a stream, and not once a chunk: what a chunk costs is paid a hundred times a request."""
+        if self.stream and self.first_token_seconds is not None and self.last_token_seconds is not None:
+            streamed_seconds = self.last_token_seconds - self.first_token_seconds
+            self.metrics.stream_ended(self.model, streamed_seconds, usage.completion_tokens)
 
     def _log(self, tenant: str, duration_seconds: float) -> None:
         usage = self.usage

@@ -21,7 +21,7 @@ _README = _CHART / "README.md"
 
 _DECIDED = frozenset(
     {
-        *("data_dir", "routing.engines"),
+        *("data_dir", "routing.engines", "routing.dns"),
         *("server.host", "server.port", "server.drain_seconds"),
         *("engine.profile", "engine.host", "engine.port", "engine.status_port"),
         *("engine.startup_timeout_seconds", "engine.shutdown_timeout_seconds"),

@@ -21,7 +21,8 @@ def main() -> None:
         if count != 1:
             raise SystemExit(f"README.md has no place for the table of {name}")
     _README.write_text(text, encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "tools.chart"], check=True)
+    for module in ("tools.chart", "tools.dashboards", "tools.metrics_page"):
+        subprocess.run([sys.executable, "-m", module], check=True)
 
 
 if __name__ == "__main__":

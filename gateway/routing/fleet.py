@@ -76,8 +76,15 @@ class Fleet:
             if not self.could_serve(demand, avoiding):
                 self.count_refusal(Refusal.NO_ENGINE)
                 raise Overloaded("No engine is ready for this request right now.", retry_after_ms=_STARTING_RETRY_MS)
-            member = await self._waiting.wait(demand, frozenset(avoiding))
+            member = await self._wait(demand, frozenset(avoiding))
         return Place(member, self, demand.prefill_tokens, time.monotonic())
+
+    async def _wait(self, demand: Demand, avoiding: frozenset[str]) -> Member:
+        since = time.monotonic()
+        try:
+            return await self._waiting.wait(demand, avoiding)
+        finally:
+            self._metrics.queue_wait.observe(time.monotonic() - since)
 
     def take(self, demand: Demand, avoiding: Collection[str]) -> Member | None:
         """Count a request in at the engine that is chosen for it; None where all are full."""

@@ -22,6 +22,7 @@ _MAX_TENANTS = 1000
 _DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.5, 2, 4)
+_TOKEN_GAP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
 _CLOSE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
 
@@ -46,6 +47,11 @@ class Metrics:
         self.first_token = Histogram(
             "gateway_time_to_first_token_seconds", "From the request's head to the first content.",
             ["model"], buckets=_FIRST_TOKEN_BUCKETS, registry=new,
+        )  # fmt: skip
+        self.token_gap = Histogram(
+            "gateway_inter_token_latency_seconds",
+            "Of a whole stream: from its first content to its end, for each token after the first.",
+            ["model"], buckets=_TOKEN_GAP_BUCKETS, registry=new,
         )  # fmt: skip
         self.tokens = Counter(
             "gateway_tokens", "Tokens as the engine counted them.", ["tenant", "model", "kind"], registry=new
@@ -85,6 +91,10 @@ class Metrics:
             ["replica"], registry=new,
         )  # fmt: skip
         self.queued = Gauge("gateway_queued_requests", "Requests waiting for a place at an engine.", registry=new)
+        self.queue_wait = Histogram(
+            "gateway_queue_wait_seconds", "How long requests waited for a place that was not free, in vain or not.",
+            buckets=_FIRST_TOKEN_BUCKETS, registry=new,
+        )  # fmt: skip
         self.redis_up = Gauge("gateway_redis_up", "1 while Redis answers.", registry=new)
         self.redis_failures = Counter("gateway_redis_failures", "Failed round trips to Redis.", ["error"], registry=new)
         self.sessions_made = Counter("gateway_sessions_made", "Sessions made.", registry=new)
@@ -164,6 +174,11 @@ class Metrics:
     def first_token_seen(self, model: str, seconds: float) -> None:
         """Observe a time to first token."""
         self._child(self.first_token, model).observe(seconds)
+
+    def stream_ended(self, model: str, seconds: float, tokens: int) -> None:
+        """Observe how fast a whole stream was: `tokens` in the `seconds` since its first content."""
+        if tokens > 1:
+            self._child(self.token_gap, model).observe(seconds / (tokens - 1))
 
     def _tenant(self, tenant: str) -> str:
         """Return the label of a tenant; an issuer of tokens may name any number of them, a registry may not."""

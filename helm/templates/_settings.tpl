@@ -28,23 +28,14 @@
 {{- toYaml (dict "engine" $group "data_dir" "/data") -}}
 {{- end -}}
 
-{{- define "gemma.engineUrls" -}}
-{{- $urls := .Values.engine.externalUrls -}}
-{{- if .Values.engine.enabled -}}
-{{- $urls = list -}}
-{{- $name := printf "%s-engine" (include "gemma.fullname" .) -}}
-{{- $count := ternary .Values.engine.autoscaling.maxReplicas .Values.engine.replicas .Values.engine.autoscaling.enabled -}}
-{{- range $index := until (int $count) -}}
-{{- $urls = append $urls (printf "http://%s-%d.%s.%s.svc:8100" $name $index $name $.Release.Namespace) -}}
-{{- end -}}
-{{- end -}}
-{{- toYaml (dict "urls" $urls) -}}
-{{- end -}}
-
 {{- define "gemma.gatewaySettings" -}}
 {{- $given := deepCopy .Values.settings -}}
 {{- $server := merge (dict "host" "0.0.0.0" "port" 8000 "drain_seconds" .Values.gateway.drainSeconds) (default dict $given.server) -}}
-{{- $routing := merge (dict "engines" (include "gemma.engineUrls" . | fromYaml).urls) (default dict $given.routing) -}}
+{{- $where := dict "engines" .Values.engine.externalUrls -}}
+{{- if .Values.engine.enabled -}}
+{{- $where = dict "dns" (printf "%s-engine.%s.svc:8100" (include "gemma.fullname" .) .Release.Namespace) -}}
+{{- end -}}
+{{- $routing := merge $where (default dict $given.routing) -}}
 {{- $engine := include "gemma.engineGroup" . | fromYaml -}}
 {{- toYaml (merge (dict "server" $server "routing" $routing "engine" $engine "data_dir" "/data") $given) -}}
 {{- end -}}

@@ -85,14 +85,19 @@ def test_a_selector_finds_its_pods_and_nothing_else(values: Path) -> None:
         }
 
 
-def test_the_gateway_names_every_engine_that_there_can_be() -> None:
-    names = [f"http://g-gemma-gateway-engine-{n}.g-gemma-gateway-engine.chat.svc:8100" for n in range(6)]
-    assert list(settings_in(render(PRODUCTION), "gateway").routing.engines) == names
-    assert list(settings_in(render(), "gateway").routing.engines) == names[:1]
-    assert list(settings_in(render(EXTERNAL), "gateway").routing.engines) == [
-        "http://10.0.0.1:8100",
-        "http://vllm.example.org",
-    ]
+def test_gateways_look_engines_up() -> None:
+    routing = settings_in(render(PRODUCTION), "gateway").routing
+    assert (routing.dns, routing.engines) == ("g-gemma-gateway-engine.chat.svc:8100", ())
+    elsewhere = settings_in(render(EXTERNAL), "gateway").routing
+    assert (elsewhere.dns, elsewhere.engines) == ("", ("http://10.0.0.1:8100", "http://vllm.example.org"))
+
+
+def test_an_engine_that_goes_is_out_of_sight_before_it_is_told_to_end() -> None:
+    rendered = render()
+    engine = rendered.one("StatefulSet", "engine")["spec"]["template"]["spec"]
+    ttl_of_cluster_dns_seconds = 5
+    looked_up_every_seconds = settings_in(rendered, "gateway").routing.discovery_seconds
+    assert sleep_of(engine) > ttl_of_cluster_dns_seconds + looked_up_every_seconds
     (service,) = (each for each in render().of("Service") if each["metadata"]["name"] == "g-gemma-gateway-engine")
     assert service["spec"]["clusterIP"] == "None"
     assert render().one("StatefulSet", "engine")["spec"]["serviceName"] == "g-gemma-gateway-engine"
