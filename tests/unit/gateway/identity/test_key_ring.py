@@ -93,6 +93,14 @@ async def test_keys_are_fetched_again_in_the_background(issuer: TokenIssuer) -> 
         assert issuers.check(issuer.sign()).user == "corp:ann"
 
 
+async def test_keys_that_are_the_same_again_let_nobody_be_forgotten(issuer: TokenIssuer) -> None:
+    told = list[None]()
+    async with running(settings(issuer, refresh_seconds=0.02)) as issuers:
+        issuers.on_change(lambda: told.append(None))
+        await eventually(lambda: len(issuer.requests) > 4)
+    assert told == []
+
+
 def _refused(issuers: Issuers, token: str) -> bool:
     try:
         issuers.check(token)
