@@ -49,3 +49,22 @@ async def test_sighup_and_changes_are_taken_as_a_whole_or_not_at_all(redis_serve
         await event(gateway, "tenants_reloaded", 2)  # Without a signal: the change is seen.
         refused = await gateway.client.post(PATH, json=body())
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
+
+
+async def test_a_tiers_limits_hold_and_change_with_the_file(private_redis: RedisServer, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    tiers = "tiers: {few: {user: {requests_per_minute: 2}}, many: {user: {requests_per_minute: 100}}}\n"
+    file.write_text(tiers + "tenants: {local: {tier: few}}")
+    async with (
+        EngineProcess("--model", "fake") as engine,
+        GatewayProcess(private_redis.url, [engine.replica.base_url], {"auth.tenants_file": file}) as gateway,
+    ):
+        await gateway.ready()
+        answers = [await gateway.client.post(PATH, json=body()) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[0].headers["x-ratelimit-limit-requests"] == "2"
+        file.write_text(tiers + "tenants: {local: {tier: many}}")
+        gateway.send_signal(signal.SIGHUP)
+        await event(gateway, "tenants_reloaded")
+        answer = await gateway.client.post(PATH, json=body())
+        assert answer.headers["x-ratelimit-limit-requests"] == "100"
