@@ -14,7 +14,7 @@ from gateway.store import keys
 
 WITHOUT_TENANT = {
     *("api_key", "api_key_index", "api_key_earlier", "api_key_uses"),
-    *("revocations", "revocations_version", "login_code", "tenants", "gateways"),
+    *("revocations", "revocations_version", "login_code", "tenants", "gateways", "drained_engines"),
 }
 FUNCTIONS = {
     name: function
