@@ -9,10 +9,10 @@ from config.schema import (
     PromptSettings,
     RedisSettings,
     ServerSettings,
-    SessionsSettings,
     Settings,
     StreamSettings,
 )
+from config.sessions import SessionsSettings
 from config.telemetry import TelemetrySettings
 
 __all__ = [

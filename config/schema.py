@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 from config.fields import Group, Names, Port, Seconds, Words, parse_list
 from config.issuers import IssuerSettings
 from config.routing import RoutingSettings
+from config.sessions import SessionsSettings
 from config.telemetry import TelemetrySettings
 
 
@@ -185,29 +186,6 @@ class LimitsSettings(Group):
     on_redis_down: RedisDownPolicy = Field(
         RedisDownPolicy.DEGRADED,
         description="`degraded`: each gateway counts for itself meanwhile; `closed`: 503.",
-    )
-
-
-class SessionsSettings(Group):
-    """Server-side chat history."""
-
-    ttl_seconds: int = Field(3600, ge=1, description="A session unused for this long is gone.")
-    max_messages: int = Field(1000, ge=2, description="Messages in one session; more is 400.")
-    max_bytes: int = Field(1_048_576, ge=1024, description="Bytes of messages in one session; more is 400.")
-    max_per_user: int = Field(1000, ge=1, description="Sessions one user may have; more is 400.")
-    busy_wait_seconds: float = Field(2.0, ge=0, description="How long a second message waits for the first to end.")
-    max_waiting_per_tenant: int = Field(
-        64,
-        ge=0,
-        description="Messages of a tenant that may wait for busy sessions, in one gateway; more: 409 at once.",
-    )
-    lease_seconds: Seconds = Field(30.0, description="A dead gateway's session is free again after this long.")
-    keep_partial: bool = Field(
-        True, description="Keep an answer that broke off or was stopped as far as it went, marked by its finish_reason."
-    )
-    encryption_keys: SecretStr = Field(
-        SecretStr(""),
-        description="Keys for what users say, 32 bytes each in base64: the first encrypts, all decrypt; empty: none.",
     )
 
 

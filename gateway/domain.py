@@ -132,6 +132,10 @@ class History:
 
     session_id: SessionId | None = None
     messages: tuple[JsonObject, ...] = ()
+    counted_tokens: int = 0
+    """Of all of them in a prompt, as the engine counted them; 0: not known."""
+    trimmed_messages: int = 0
+    """How many older ones are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,8 @@ class Prompt:
     """Of messages whose tokens are known, which are not in `text_bytes`."""
     media_tokens: int = 0
     """Of images and audio clips, whose price is fixed."""
+    session_usage: JsonObject | None = None
+    """Stands in the answer's usage as `session`, which the SDKs pass over."""
 
     @property
     def prefill_tokens(self) -> int:

@@ -20,12 +20,14 @@ from gateway.prompt import Policy, compose, home_of, media_limits, parse
 from gateway.quota import Expected, Limiter, Permit
 from gateway.reply import Reply
 from gateway.routing import Fleet, Place
-from gateway.sessions import SessionRoom
+from gateway.sessions import Recall, SessionRoom
 from gateway.settlement import Settlement
 from gateway.upstream import Answer, TokenCount, ask, count_tokens
 
 _MAX_COUNTING = 4
 """Prompts that an engine counts at once before they are admitted: more go by the estimate, as counting is free."""
+_MOST_CUTS = 4
+"""Each takes at least a turn, and usually the first is enough: what a turn holds is known but for estimates."""
 
 
 class Pipeline:
@@ -59,9 +61,9 @@ class Pipeline:
             asked = self._parse(call, settlement)
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
             settlement.session_id = recall.session_id
-            priority = call.caller.priority
-            prompt = compose(asked, recall.history, self._settings.prompt, self._media, priority)
-            demand = _demand(call, prompt, home_of(call.caller.tenant, recall.session_id, asked.body))
+            home = home_of(call.caller.tenant, recall.session_id, asked.body)
+            prompt = await self._composed(call, asked, recall, home, settlement)
+            demand = _demand(call, prompt, home)
             permit = owned.enter_context(await self._admit(call, prompt, demand, settlement))
             settlement.headers = permit.headers
             hold(prompt)
@@ -98,6 +100,34 @@ class Pipeline:
             self._limiter.check_fits(call.caller, prompt, counted.tokens)
             expected = replace(expected, prompt_tokens=counted.tokens)
         return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
+
+    async def _composed(self, call: Call, asked: Asked, recall: Recall, home: int, settlement: Settlement) -> Prompt:
+        """Return the prompt, of a session that no longer fits the model without its oldest turns.
+
+        Nearly always it is known to fit without asking: history was counted with the last answer, and what is new has
+        no more tokens than bytes. Else the engine counts, before and after the cut.
+        """
+        settings = self._settings
+        prompt = compose(asked, recall.history, settings.prompt, self._media, call.caller.priority)
+        if not (recall.open and settings.sessions.trim):
+            return prompt
+        room_tokens = self._room_tokens(prompt)
+        if prompt.counted_tokens + prompt.text_bytes + prompt.media_tokens <= room_tokens or room_tokens <= 0:
+            return prompt
+        for _ in range(_MOST_CUTS):
+            counted = await self._count(call, prompt, _demand(call, prompt, home), settlement)
+            excess_tokens = counted.tokens - int(room_tokens * settings.sessions.trim_to)
+            if counted.tokens <= room_tokens or not recall.trim(excess_tokens):
+                return replace(prompt, counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
+            prompt = compose(asked, recall.history, settings.prompt, self._media, call.caller.priority)
+        return prompt
+
+    def _room_tokens(self, prompt: Prompt) -> int:
+        """Return how long the prompt may be beside the answer it may get."""
+        lengths = [member.max_model_len_tokens for member in self._fleet.members if prompt.model in member.models]
+        known = [length for length in lengths if length]
+        context_tokens = min(known) if known else self._settings.engine.max_model_len_tokens
+        return context_tokens - prompt.output_tokens_limit
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
         asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret, self._media))

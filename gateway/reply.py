@@ -49,7 +49,7 @@ class Reply:
         """
         self._settlement.last_token()
         answer = self._answer
-        await self._recall.append(self._prompt.new_messages, answer.message, answer.finish_reason)
+        await self._recall.append(self._prompt.new_messages, answer.message, answer.finish_reason, self._context_tokens)
 
     async def finish(self) -> None:
         """After the last byte for the client: let the engine's connection be used again."""
@@ -68,9 +68,15 @@ class Reply:
         finally:
             self._owned.close()
 
+    @property
+    def _context_tokens(self) -> int:
+        """Of prompt and answer together; the usage of several choices is that of all."""
+        usage = self._answer.usage
+        return usage.total_tokens if usage is not None and self._prompt.choices == 1 else 0
+
     def _keep_what_came(self) -> None:
         """Nothing is kept where no word came, nor of a whole answer that could not be delivered."""
         answer = self._answer
         if isinstance(answer, StreamedAnswer) and answer.message["content"]:
             reason = _CUT if self._settlement.error_code else _STOPPED
-            self._recall.keep_partial(self._prompt.new_messages, answer.message, reason)
+            self._recall.keep_partial(self._prompt.new_messages, answer.message, reason, self._context_tokens)

@@ -16,6 +16,9 @@ from gateway.prompt.tools import with_tools
 _USAGE_ON_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 """vLLM's extension: cumulative usage on each chunk, so that a stream cut anywhere has been counted exactly."""
 
+_TURN_TOKENS = 16
+"""More than the template writes around a message."""
+
 
 def compose(
     asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits = TEXT_ONLY, priority: int = 0
@@ -47,13 +50,26 @@ def compose(
         stream=asked.stream,
         wants_usage=asked.wants_usage,
         new_messages=new_messages,
-        text_bytes=len(encoded) - media.bytes,
+        text_bytes=_new_bytes(asked, limits) if history.counted_tokens else len(encoded) - media.bytes,
         output_tokens_limit=body.get("max_completion_tokens") or body["max_tokens"],
         choices=body.get("n", 1),
         tools=asked.tools,
         alias=asked.alias,
         media_tokens=media.tokens,
+        counted_tokens=history.counted_tokens,
+        session_usage=_session_usage(history) if history.session_id else None,
     )
+
+
+def _new_bytes(asked: Asked, limits: MediaLimits) -> int:
+    """Return the bytes of what a session does not have yet: at least as many as the tokens it will have."""
+    new: tuple[JsonObject, ...] = asked.body["messages"]
+    media = media_in(new, limits)
+    return len(orjson.dumps(harmless(new))) - media.bytes + len(asked.tool_text.encode()) + _TURN_TOKENS * len(new)
+
+
+def _session_usage(history: History) -> JsonObject:
+    return {"history_messages": len(history.messages), "trimmed_messages": history.trimmed_messages}
 
 
 def _recalled(asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits) -> tuple[JsonObject, ...]:

@@ -12,13 +12,17 @@ from gateway.errors import InvalidRequest, StoreDown
 from gateway.sessions.leases import Addition, Leased, Leases
 from gateway.sessions.line import Line
 from gateway.sessions.messages import Message, new_message
+from gateway.sessions.trim import cut_of, staying, turn_tokens
 from gateway.telemetry.metrics import Metrics
 
 
 class Recall:
     """One request's hold on its session, until it is exited; without a session it holds nothing and does nothing."""
 
-    __slots__ = ("_caller", "_keep", "_leased", "_leases", "_line", "_metrics", "_timer", "_window", "open")
+    __slots__ = (
+        "_before_tokens", "_caller", "_cut", "_keep", "_leased", "_leases", "_line", "_metrics", "_pinned", "_timer",
+        "_window", "open",
+    )  # fmt: skip
 
     def __init__(self, leases: Leases, line: Line, metrics: Metrics, caller: Caller, leased: Leased | None) -> None:
         self._leases = leases
@@ -27,6 +31,9 @@ class Recall:
         self._caller = caller
         self._leased = leased
         self._window: tuple[Message, ...] = leased.messages if leased else ()
+        self._pinned: tuple[Message, ...] = leased.pinned if leased else ()
+        self._cut = leased.record.cut if leased else 0
+        self._before_tokens = leased.record.context_tokens if leased else 0
         self._keep: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.open = leased is not None
@@ -51,8 +58,10 @@ class Recall:
             return History()
         system = self._leased.record.content.system
         first: tuple[JsonObject, ...] = ({"role": "system", "content": system},) if system else ()
-        said = (each.said for each in (*self._leased.pinned, *self._window))
-        return History(self._leased.record.id, (*first, *said))
+        said = (each.said for each in (*self._pinned, *self._window))
+        counted_tokens = self._before_tokens if self._window and self._keep is None else 0
+        trimmed = self._cut - len(self._pinned)
+        return History(self._leased.record.id, (*first, *said), counted_tokens, trimmed)
 
     def forget_last_answer(self) -> None:
         """Have the last question answered anew; the answer there is replaced when the new one is appended.
@@ -67,14 +76,35 @@ class Recall:
         self._keep = self._leased.record.cut + questions
         self._window = self._window[:questions]
 
-    async def append(self, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str | None) -> None:
+    def trim(self, excess_tokens: int) -> bool:
+        """Leave out the oldest turns, at least `excess_tokens` of them. False if there is nothing more to leave out.
+
+        The session keeps all its messages. Where it is cut is kept with the answer, so that the next turn's prompt
+        begins as this one's.
+        """
+        count = cut_of(self._window, excess_tokens)
+        if not count:
+            return False
+        gone = self._window[:count]
+        stay = staying(gone)
+        self._pinned += tuple(gone[index] for index in stay)
+        self._window = self._window[count:]
+        self._before_tokens = max(0, self._before_tokens - turn_tokens(gone))
+        self._cut += count
+        self._metrics.session_trims.inc()
+        return True
+
+    async def append(
+        self, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str | None, context_tokens: int = 0
+    ) -> None:
         """Append question and answer and give the session back, all in one step.
 
+        `context_tokens` are those of prompt and answer together, 0 where the engine has not told.
         Raises StoreDown if that cannot be done, also where the lease was lost: the caller must not say that it was.
         """
         if self._leased is None or not self.open:
             return
-        await self.change(self._addition(self._leased, asked, answer, finish_reason))
+        await self.change(self._addition(self._leased, asked, answer, finish_reason, context_tokens))
 
     async def change(self, addition: Addition) -> None:
         """Change the session and give it back, all in one step. Raises StoreDown as append() does."""
@@ -90,10 +120,12 @@ class Recall:
             self._metrics.session_conflicts.labels("lost").inc()
             raise StoreDown("The session was taken over or deleted meanwhile; nothing was saved.")
 
-    def keep_partial(self, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str) -> None:
+    def keep_partial(
+        self, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str, context_tokens: int = 0
+    ) -> None:
         """Append a question and what came of its answer, and give the session back, without waiting."""
         if self._leased is not None and self.open:
-            addition = self._addition(self._leased, asked, answer, finish_reason)
+            addition = self._addition(self._leased, asked, answer, finish_reason, context_tokens)
             self._leases.post_append(self._caller, self._leased, addition)
             self._end()
 
@@ -104,19 +136,27 @@ class Recall:
             self._end()
 
     def _addition(
-        self, leased: Leased, asked: Sequence[JsonObject], answer: JsonObject, finish_reason: str | None
+        self,
+        leased: Leased,
+        asked: Sequence[JsonObject],
+        answer: JsonObject,
+        finish_reason: str | None,
+        context_tokens: int,
     ) -> Addition:
         now = int(time.time())
+        turn = max(0, context_tokens - self._before_tokens) if self._before_tokens or not self._window else 0
         messages = [new_message(each, now) for each in asked]
-        messages.append(new_message(answer, now, finish_reason))
+        messages.append(new_message(answer, now, finish_reason, turn))
         self._metrics.session_bytes.inc(sum(map(len, messages)))
-        dropped = leased.messages[len(self._window) :] if self._keep is not None else ()
+        replaced = leased.messages[self._keep - leased.record.cut :] if self._keep is not None else ()
+        stay = staying(leased.messages[: self._cut - leased.record.cut])
         return Addition(
             messages=messages,
             keep=self._keep,
-            kept_bytes=leased.record.bytes - sum(each.bytes for each in dropped),
-            cut=leased.record.cut,
-            pinned=leased.record.pinned,
+            kept_bytes=leased.record.bytes - sum(each.bytes for each in replaced),
+            cut=self._cut,
+            pinned=(*leased.record.pinned, *(leased.record.cut + index for index in stay)),
+            context_tokens=context_tokens,
         )
 
     def _end(self) -> None:

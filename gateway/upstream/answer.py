@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import orjson
 
@@ -27,41 +26,30 @@ from gateway.domain import (
 )
 from gateway.errors import EngineBroke, EngineFailure, EngineRefused, GatewayError
 from gateway.upstream.refusal import refusal
-from gateway.upstream.splice import ChunkSplicer, usage_of
+from gateway.upstream.splice import ChunkSplicer
 from gateway.upstream.sse import EventSplitter
-from gateway.upstream.tool_calls import read_whole
 from gateway.upstream.tool_stream import BETWEEN_EVENTS, ToolCallStream
 from gateway.upstream.transcript import Transcript, answer_message
+from gateway.upstream.whole import WholeAnswer, whole_answer
 
 _MAX_ERROR_BYTES = 65_536
 _LAST_CHUNK_SECONDS = 1.0
 _ROLE_CHUNK = b'"delta":{"role":"assistant","content":""'
 _ABORTED = b'"finish_reason":"abort"'
-_NULLABLE = frozenset(
-    {"content", "refusal", "logprobs", "finish_reason", "service_tier", "system_fingerprint", "usage"}
-)
+_USAGE_CHUNK = b'"choices":[]'
 _ID_PREFIXES = {Endpoint.CHAT: "chatcmpl-", Endpoint.COMPLETIONS: "cmpl-"}
-
-
-class WholeAnswer:
-    """A non-streamed answer, complete; it holds no connection."""
-
-    def __init__(self, body: bytes, usage: Usage | None, message: JsonObject, finish_reason: str | None) -> None:
-        self.body = body
-        self.usage = usage
-        self.message = message
-        """The first choice, for a session."""
-        self.finish_reason = finish_reason
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class StreamedAnswer:
     """A stream whose first content is here. Owns the engine's connection until close()."""
 
     def __init__(
-        self, stream: UpstreamStream, splicer: ChunkSplicer, keeps_text: bool, tools: ToolUse | None = None
+        self,
+        stream: UpstreamStream,
+        splicer: ChunkSplicer,
+        keeps_text: bool,
+        tools: ToolUse | None = None,
+        session_usage: JsonObject | None = None,
     ) -> None:
         self._stream = stream
         self._splicer = splicer
@@ -69,6 +57,7 @@ class StreamedAnswer:
         self._splitter = EventSplitter()
         self._plain = tools is None and not keeps_text
         self._transcript = Transcript() if keeps_text else None
+        self._session_usage = session_usage
         self._held = b""
         self._failure: GatewayError | None = None
 
@@ -173,6 +162,8 @@ class StreamedAnswer:
         if for_client and self._transcript is not None:
             for each in for_client.split(BETWEEN_EVENTS):
                 self._transcript.add(each)
+        if self._session_usage is not None and _USAGE_CHUNK in for_client:
+            return _with_session(for_client, self._session_usage)
         return for_client
 
 
@@ -201,11 +192,11 @@ async def ask(
             raise refusal(stream.status, await read_all(stream, _MAX_ERROR_BYTES))
         public_id = _ID_PREFIXES[prompt.endpoint] + request_id.removeprefix("req_")
         if not prompt.stream:
-            whole = _whole(await read_all(stream, max_answer_bytes), public_id, prompt.answered_as, prompt.tools)
+            whole = whole_answer(await read_all(stream, max_answer_bytes), public_id, prompt)
             stream.close()
             return whole
         splicer = ChunkSplicer(public_id, prompt.answered_as, prompt.wants_usage)
-        answer = StreamedAnswer(stream, splicer, keeps_text, prompt.tools)
+        answer = StreamedAnswer(stream, splicer, keeps_text, prompt.tools, prompt.session_usage)
         try:
             await answer.hold_head()
         except BaseException:
@@ -244,42 +235,9 @@ async def read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _whole(body: bytes, public_id: str, model: str, tools: ToolUse | None) -> WholeAnswer:
-    try:
-        answer: Any = orjson.loads(body)
-        texts = [_text_of(choice) for choice in answer["choices"]]
-        reasons = [choice.get("finish_reason") for choice in answer["choices"]]
-        _ = reasons[0]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise EngineBroke("The engine's answer has an unknown shape.") from None
-    if "abort" in reasons:
-        if any(texts):
-            raise EngineBroke("The engine stopped before the end of its answer.")
-        raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
-    if tools:
-        answer["choices"] = [read_whole(choice, tools) for choice in answer["choices"]]
-    answer["choices"] = [_plain(choice) for choice in answer["choices"]]
-    answer = _without_nulls(answer) | {"id": public_id, "model": model}
-    first = answer["choices"][0]
-    calls = (first.get("message") or {}).get("tool_calls") or []
-    said = answer_message(_text_of(first), calls)
-    return WholeAnswer(orjson.dumps(answer), usage_of(answer.get("usage")), said, first.get("finish_reason"))
-
-
-def _plain(choice: JsonObject) -> JsonObject:
-    kept = _without_nulls(choice)
-    if isinstance(kept.get("message"), dict):
-        kept["message"] = _without_nulls(kept["message"])
-    return kept
-
-
-def _without_nulls(members: JsonObject) -> JsonObject:
-    """Leave out the nulls that vLLM writes and OpenAI does not: `token_ids`, `prompt_logprobs` and their like."""
-    return {name: value for name, value in members.items() if value is not None or name in _NULLABLE}
-
-
-def _text_of(choice: Any) -> str:
-    text = choice.get("text") or (choice.get("message") or {}).get("content") or ""
-    if not isinstance(text, str):
-        raise TypeError("an answer is a text")
-    return text
+def _with_session(payload: bytes, session_usage: JsonObject) -> bytes:
+    """Return the chunk with the usage, and in it what was sent of the session."""
+    chunk = orjson.loads(payload)
+    if isinstance(chunk.get("usage"), dict):
+        chunk["usage"]["session"] = session_usage
+    return orjson.dumps(chunk)

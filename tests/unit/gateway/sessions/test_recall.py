@@ -263,9 +263,9 @@ async def test_a_lease_that_cannot_be_renewed_for_a_while_is_tried_again(
     with await place.room.recall(caller, asked(record.id)):
         await asyncio.sleep(0.1)
         private_redis.kill()
-        await asyncio.sleep(1.1)  # One renewal is lost.
+        await asyncio.sleep(1.6)  # One renewal is lost.
         private_redis.start()
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(3.3)
         assert not await place.is_free(caller, record.id)
 
 

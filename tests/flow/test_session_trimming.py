@@ -1,0 +1,127 @@
+"""A session that outgrows the model: its oldest turns are left out, in steps, and it says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.fakes.engine_state import MAX_MODEL_LEN
+from tests.fakes.gateway import GatewayProcess
+from tests.fakes.process import EngineProcess
+from tests.fakes.redis_server import RedisServer
+from tests.flow.chat import PATH, body, payloads
+from tests.flow.test_sessions import new_session, said
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROOM_TOKENS = 200
+ASKED = {"max_tokens": MAX_MODEL_LEN - ROOM_TOKENS}
+WORDS = " ".join(["word"] * 8)
+
+
+SETTINGS = {"prompt.max_output_tokens": MAX_MODEL_LEN}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_gateway(module_engine: EngineProcess, redis_server: RedisServer) -> AsyncIterator[GatewayProcess]:
+    """A gateway that lets answers be nearly as long as the context, so that little room is left."""
+    async with GatewayProcess(redis_server.url, [module_engine.replica.base_url], SETTINGS) as gateway:
+        await gateway.ready()
+        yield gateway
+
+
+async def turn(client: httpx.AsyncClient, path: str, number: int) -> dict[str, Any]:
+    """Say something and return the answer's usage."""
+    answer = await client.post(f"{path}/messages", json={"content": f"{number} {WORDS}", **ASKED})
+    assert answer.status_code == 200, answer.text
+    usage: dict[str, Any] = answer.json()["usage"]
+    return usage
+
+
+async def sent(engine: EngineProcess) -> list[list[dict[str, Any]]]:
+    """Return the messages of every prompt that was answered."""
+    asked = [each for each in await engine.asked() if each["path"] == PATH]
+    return [json.loads(each["body"])["messages"] for each in asked]
+
+
+async def test_the_oldest_turns_are_left_out_in_steps_and_the_session_keeps_them(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    path = await new_session(gateway.client, system="Be brief.")
+    usages = [await turn(gateway.client, path, number) for number in range(40)]
+    prompts = await sent(engine)
+    assert all(usage["prompt_tokens"] <= ROOM_TOKENS for usage in usages)
+    assert all(prompt[0] == {"role": "system", "content": "Be brief."} for prompt in prompts)
+    assert all([message["role"] for message in prompt[1::2]] == ["user"] * (len(prompt) // 2) for prompt in prompts)
+    firsts = [prompt[1]["content"].split()[0] for prompt in prompts]
+    assert firsts == sorted(firsts, key=int)
+    # A cut stays where it is for several turns: what the prefix cache lives on.
+    assert 3 <= len(set(firsts)) <= len(firsts) / 2
+    trimmed = [usage["session"]["trimmed_messages"] for usage in usages]
+    assert trimmed == [2 * int(first) for first in firsts]
+    assert [usage["session"]["history_messages"] for usage in usages] == [len(prompt) - 1 for prompt in prompts]
+    assert len(await said(gateway.client, path)) == 80
+    assert await gateway.metric("gateway_session_trims_total") >= len(set(firsts)) - 1
+
+
+async def test_the_engine_is_asked_to_count_only_near_the_limit(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    path = await new_session(gateway.client)
+    for _ in range(10):
+        await gateway.client.post(f"{path}/messages", json={"content": "hi"})
+    assert {each["path"] for each in await engine.asked()} == {PATH}
+
+
+async def test_what_a_client_says_as_system_stays(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    messages = [{"role": "system", "content": "Rhyme."}, {"role": "user", "content": f"0 {WORDS}"}]
+    first = await gateway.client.post(
+        PATH, json={**body(), **ASKED, "messages": messages}, headers={"x-session-id": "new"}
+    )
+    path = f"/v1/sessions/{first.headers['x-session-id']}"
+    for number in range(1, 20):
+        await turn(gateway.client, path, number)
+    last = (await sent(engine))[-1]
+    assert last[0] == {"role": "system", "content": "Rhyme."}
+    assert last[1]["content"] != messages[1]["content"]
+
+
+async def test_a_stream_says_what_was_left_out_where_usage_was_asked_for(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    path = await new_session(gateway.client)
+    for number in range(12):
+        await turn(gateway.client, path, number)
+    asked = {"content": "x", "stream": True, "stream_options": {"include_usage": True}, **ASKED}
+    streamed = await gateway.client.post(f"{path}/messages", json=asked)
+    last = json.loads(payloads(streamed.text)[-2])
+    assert last["usage"]["session"]["trimmed_messages"] > 0
+    quiet = await gateway.client.post(f"{path}/messages", json={"content": "x", "stream": True, **ASKED})
+    assert "trimmed_messages" not in quiet.text
+
+
+async def test_a_question_that_is_too_long_alone_leaves_the_session_as_it_was(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    path = await new_session(gateway.client)
+    await turn(gateway.client, path, 0)
+    before = (await gateway.client.get(path)).json()
+    await engine.script("error_400", path=PATH)
+    long = await gateway.client.post(f"{path}/messages", json={"content": WORDS * 100, **ASKED})
+    assert long.status_code == 400
+    assert (await gateway.client.get(path)).json() == before
+    again = await turn(gateway.client, path, 1)
+    assert again["session"] == {"history_messages": 2, "trimmed_messages": 0}
+
+
+async def test_with_trimming_off_everything_is_sent(engine: EngineProcess, redis_server: RedisServer) -> None:
+    settings = {"sessions.trim": "false", **SETTINGS}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        path = await new_session(gateway.client)
+        for number in range(12):
+            await turn(gateway.client, path, number)
+        assert len((await sent(engine))[-1]) == 23
