@@ -17,6 +17,7 @@ from config import Settings
 from gateway import __version__
 from gateway.api import (
     auth,
+    chat_sessions,
     docs,
     fleet,
     health,
@@ -30,6 +31,7 @@ from gateway.api import (
     web_pages,
 )
 from gateway.api.body import BoundedBodyMiddleware
+from gateway.api.chat_sessions import ChatSessionEndpoint
 from gateway.api.completions import CompletionsEndpoint
 from gateway.api.context import RequestContextMiddleware
 from gateway.api.faults import FaultMiddleware, translate_http_exception, translate_validation_error
@@ -82,8 +84,23 @@ def create_app(settings: Settings) -> FastAPI:
     hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
     regenerate = SessionMessagesEndpoint(rooms, regenerate=True)
     hot.append(Route(session_messages.REGENERATE_PATH, regenerate, methods=["POST"]))
+    for path, stream in ((chat_sessions.MESSAGES_PATH, False), (chat_sessions.STREAM_PATH, True)):
+        hot.append(Route(path, ChatSessionEndpoint(rooms, stream=stream), methods=["POST"]))
     app.router.routes[:0] = hot
-    for routes in (models, tokenize, sessions, usage, auth, keys, revocations, fleet, health, docs, web_pages):
+    for routes in (
+        models,
+        tokenize,
+        sessions,
+        chat_sessions,
+        usage,
+        auth,
+        keys,
+        revocations,
+        fleet,
+        health,
+        docs,
+        web_pages,
+    ):
         app.include_router(routes.router)
     app.mount("/static", docs.static_files(), name="static")
     app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ GatewayError                    500  server_error
 │   └── SessionNotFound         404  … code session_not_found
 ├── MethodNotAllowed            405
 ├── SessionBusy                 409  … code session_busy
+├── RequestInProgress           409  … code request_in_progress
 ├── RateLimited                 429  type requests, code rate_limit_exceeded
 │   ├── TokensLimited           429  type tokens, code rate_limit_exceeded
 │   └── QuotaExhausted          429  insufficient_quota: will not refill soon, not to be retried
@@ -190,6 +191,15 @@ class SessionBusy(GatewayError):
     status = 409
     type = "invalid_request_error"
     code = "session_busy"
+    retryable = True
+
+
+class RequestInProgress(GatewayError):
+    """A request with the same Idempotency-Key is being answered."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "request_in_progress"
     retryable = True
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from config import Settings
 from config.encryption import encryption_keys
+from gateway.idempotency import Claims
 from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
 from gateway.pipeline import Pipeline
@@ -34,6 +35,7 @@ class Rooms:
     holds: Holds
     sessions: SessionStore
     session_room: SessionRoom
+    claims: Claims
     engines: EngineConnections
     pipeline: Pipeline
     limiter: Limiter
@@ -75,6 +77,7 @@ def build_rooms(settings: Settings) -> Rooms:
         holds=Holds(fleet, store, settings.routing.poll_seconds),
         sessions=sessions,
         session_room=session_room,
+        claims=Claims(store, settings.sessions, cipher, metrics),
         engines=engines,
         pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),
         limiter=limiter,

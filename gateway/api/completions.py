@@ -11,10 +11,12 @@ from starlette.types import Receive, Scope, Send
 from config import Settings
 from gateway.api.answer_shape import AS_IT_IS, AnswerShape
 from gateway.api.body import ClientGone, read_body, require_json
+from gateway.api.once import Recorder, send_again
 from gateway.api.relay_response import RelayResponse
-from gateway.api.watch import ClientWatch, client_of
+from gateway.api.watch import Client, ClientWatch, client_of
 from gateway.domain import Call, Caller, Endpoint, HeaderMap
 from gateway.errors import GatewayError
+from gateway.idempotency import Recorded
 from gateway.lifespan import Rooms
 from gateway.pipeline import Pipeline
 from gateway.reply import Reply
@@ -60,10 +62,40 @@ async def read_call_body(
 
 async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape = AS_IT_IS) -> None:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
+    key = scope["state"]["headers"].get(b"idempotency-key")
+    if key is None:
+        await _answer(call, rooms, scope, send, scope["state"]["send"], client_of(scope), shape)
+    else:
+        await _answer_once(key.decode("latin-1"), call, rooms, scope, send, shape)
+
+
+async def _answer_once(key: str, call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape) -> None:
+    """Serve `call` if it is the first with its key. It may then go on for a while without its client."""
+    request = b"\0".join((scope["path"].encode(), (call.session_id or "").encode(), call.body))
+    claim = await rooms.claims.claim(call.caller, key, request)
+    if isinstance(claim, Recorded):
+        await send_again(claim, send, scope["state"]["send"])
+        return
+    with claim:
+        recorder = Recorder(claim, send, scope["state"]["send"])
+        grace_seconds = rooms.settings.sessions.idempotency_grace_seconds
+        await _answer(call, rooms, scope, recorder.send, recorder.send_part, None, shape, grace_seconds)
+
+
+async def _answer(
+    call: Call,
+    rooms: Rooms,
+    scope: Scope,
+    send: Send,
+    send_part: Send,
+    straight: Client | None,
+    shape: AnswerShape,
+    grace_seconds: float = 0.0,
+) -> None:
+    """Serve `call` through these; chunks go to the client `straight` where it is given."""
     settlement: Settlement = scope["state"]["settlement"]
-    client = client_of(scope)
-    response = RelayResponse(send, scope["state"]["send"], client, rooms.settings.stream, settlement, shape)
-    watch = ClientWatch(client)
+    response = RelayResponse(send, send_part, straight, rooms.settings.stream, settlement, shape)
+    watch = ClientWatch(client_of(scope), grace_seconds)
     try:
         await watch.run(_serve(call, rooms.pipeline, settlement, response))
     finally:

@@ -12,8 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from gateway.api import session_messages
-from gateway.api.openapi import hot_path, regenerate_path, session_message_path, transcription_path
+from gateway.api import chat_sessions, session_messages
+from gateway.api.openapi import chat_session_path, hot_path, regenerate_path, session_message_path, transcription_path
 from gateway.domain import Endpoint
 from gateway.prompt.transcription import Task
 
@@ -70,6 +70,8 @@ def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schema["paths"] = hot | spoken | schema["paths"]
             schema["paths"].setdefault(session_messages.PATH, {}).update(session_message_path())
             schema["paths"][session_messages.REGENERATE_PATH] = regenerate_path()
+            for path in (chat_sessions.MESSAGES_PATH, chat_sessions.STREAM_PATH):
+                schema["paths"][path] = chat_session_path(path)
             schema.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"bearer": []}]
             app.openapi_schema = schema

@@ -59,6 +59,16 @@ def transcription_path(task: Task) -> dict[str, Any]:
     return {"post": operation}
 
 
+def chat_session_path(path: str) -> dict[str, Any]:
+    """Return the path item of a message under `/chat/sessions`."""
+    item = session_message_path()
+    word = path.rpartition("/")[2]
+    item["post"]["operationId"] = f"post_chat_session_{word}"
+    item["post"]["tags"] = ["chat sessions"]
+    del item["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["stream"]
+    return item
+
+
 def _body_schema(endpoint: Endpoint) -> dict[str, Any]:
     rows = [row for row in TABLES[endpoint].values() if row.action not in (Action.REFUSE, Action.SET)]
     return {

@@ -40,12 +40,17 @@ def client_of(scope: Scope) -> Client | None:
 
 
 class ClientWatch:
-    """Runs one request's work. `gone_at` is when its client left, on `time.perf_counter`; None if it stayed."""
+    """Runs one request's work. `gone_at` is when it was ended for its client's going, on `time.perf_counter`.
 
-    __slots__ = ("_client", "_task", "gone_at")
+    None: it was not. Work goes on for `grace_seconds` without a client.
+    """
 
-    def __init__(self, client: Client | None) -> None:
+    __slots__ = ("_client", "_grace", "_grace_seconds", "_task", "gone_at")
+
+    def __init__(self, client: Client | None, grace_seconds: float = 0.0) -> None:
         self._client = client
+        self._grace_seconds = grace_seconds
+        self._grace: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self.gone_at: float | None = None
 
@@ -70,8 +75,16 @@ class ClientWatch:
                 raise
         finally:
             client.when_gone(None)
+            if self._grace is not None:
+                self._grace.cancel()
 
     def _gone(self) -> None:
+        if self._grace_seconds:
+            self._grace = asyncio.get_running_loop().call_later(self._grace_seconds, self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self.gone_at = time.perf_counter()
         if self._task is not None:
             self._task.cancel()

@@ -94,6 +94,11 @@ def sessions_of(tenant: str, user: str) -> str:
     return f"{_ROOT}:{{{tenant}}}:sessions:{user}"
 
 
+def idempotency(tenant: str, digest: str) -> str:
+    """Hash with expiry: the request behind an Idempotency-Key of a user, and its answer."""
+    return f"{_ROOT}:{{{tenant}}}:once:{digest}"
+
+
 def api_key(digest: str) -> str:
     """String: the record, as JSON, of the API key with this SHA-256 digest."""
     return f"{_ROOT}:apikey:{{apikeys}}:{digest}"

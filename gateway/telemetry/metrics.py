@@ -99,6 +99,12 @@ class Metrics:
         self.redis_failures = Counter("gateway_redis_failures", "Failed round trips to Redis.", ["error"], registry=new)
         self.sessions_made = Counter("gateway_sessions_made", "Sessions made.", registry=new)
         self.session_bytes = Counter("gateway_session_bytes", "Bytes of messages appended.", registry=new)
+        self.session_trims = Counter(
+            "gateway_session_trims", "Prompts whose oldest turns were left out anew.", registry=new
+        )
+        self.idempotent = Counter(
+            "gateway_idempotent_requests", "Requests with an Idempotency-Key.", ["outcome"], registry=new
+        )
         self.session_conflicts = Counter(
             "gateway_session_conflicts", "Messages that did not get, or lost, their session.", ["reason"], registry=new
         )

@@ -21,7 +21,9 @@ ROUTES = {
     "/v1/audio/transcriptions", "/v1/audio/translations",
     "/admin/fleet", "/admin/fleet/drain", "/admin/fleet/undrain", "/admin/drain",
     "/v1/sessions/{session_id}/messages", "/v1/sessions/{session_id}/fork", "/v1/sessions/{session_id}/export",
-    "/v1/sessions/{session_id}/regenerate", "/admin/keys", "/admin/keys/{key_id}", "/admin/keys/{key_id}/rotate",
+    "/v1/sessions/{session_id}/regenerate", "/chat/sessions", "/chat/sessions/{session_id}",
+    "/chat/sessions/{session_id}/messages", "/chat/sessions/{session_id}/stream",
+    "/chat/sessions/{session_id}/history", "/admin/keys", "/admin/keys/{key_id}", "/admin/keys/{key_id}/rotate",
     "/admin/revocations", "/auth/token", "/auth/login-codes", "/auth/login", "/v1/tokenize", "/v1/usage",
     "/admin/usage",
 }  # fmt: skip

@@ -257,7 +257,7 @@ async def test_a_lease_that_cannot_be_renewed_for_a_while_is_tried_again(
     private_redis: RedisServer, store_at: StoreAt, caller: Caller
 ) -> None:
     place = Place(
-        store_at(private_redis, breaker_seconds=0.01, timeout_seconds=1), lease_seconds=3, busy_wait_seconds=0
+        store_at(private_redis, breaker_seconds=0.01, timeout_seconds=1), lease_seconds=4.5, busy_wait_seconds=0
     )
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)):

@@ -31,6 +31,8 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_redis_failures_total": ("error",),
     "gateway_sessions_made_total": (),
     "gateway_session_bytes_total": (),
+    "gateway_idempotent_requests_total": ("outcome",),
+    "gateway_session_trims_total": (),
     "gateway_session_conflicts_total": ("reason",),
     "gateway_session_wait_seconds": (),
     "gateway_session_messages_waiting": (),
