@@ -95,13 +95,18 @@ class Store:
         arguments: Sequence[Argument],
         lost: Callable[[], object] | None = None,
     ) -> None:
-        """Run a script and wait for nothing. `lost` is called, once, where Redis may not have run it."""
-        if not self._breaker.closed:
+        """Run a script and wait for nothing. `lost` is called, once, where Redis may not have run it.
+
+        While Redis is away this may be the call that finds it back.
+        """
+        tail = (len(keys), *keys, *arguments)
+        try:
+            reply = self._send_script(script, tail)
+        except StoreDown:
             if lost is not None:
                 lost()
-            return
-        tail = (len(keys), *keys, *arguments)
-        self._send_script(script, tail).add_done_callback(partial(self._posted, script, tail, lost))
+        else:
+            reply.add_done_callback(partial(self._posted, script, tail, lost))
 
     def _posted(
         self,
