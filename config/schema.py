@@ -110,7 +110,7 @@ class RedisSettings(Group):
 
     url: SecretStr = Field(
         SecretStr(""),
-        description="redis://, rediss:// or unix:// URL; empty: `serve` starts its own Redis in the data folder.",
+        description="redis://, rediss:// or unix:// URL, of a cluster any node's; empty: `serve` starts its own Redis.",
     )
     timeout_seconds: Seconds = Field(0.1, description="Longest wait for an answer before Redis counts as away.")
     connect_timeout_seconds: Seconds = Field(0.5, description="Longest wait for a connection.")

@@ -1,4 +1,8 @@
-"""The Store: one pipelined connection to Redis, one breaker, and what Redis's errors mean.
+"""The Store: a pipelined connection and a breaker for each Redis it talks to, and what Redis's errors mean.
+
+With one Redis that is one. In a cluster a node names another for what is not its own (MOVED, ASK): the Store goes
+there, and from then on at once, as every call is about the slot of its first key:
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding.
 
 redis-py reads the URL and names the errors; `connection` does the sending.
 """
@@ -8,19 +12,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
 from redis.exceptions import NoScriptError, ResponseError
 
 from config import RedisSettings
 from gateway.domain import Clock
 from gateway.errors import StoreDown
-from gateway.store.address import Address, Listener, Patience, Who
-from gateway.store.breaker import Breaker
+from gateway.store.address import Address, Who
 from gateway.store.command import Unusable, away, pack
-from gateway.store.connection import Connection
+from gateway.store.node import Node, Redirect, redirect_of
 from gateway.store.scripts import Script
 from gateway.telemetry.metrics import Metrics
 
@@ -28,9 +33,13 @@ Argument = str | bytes | int | float
 StoreRefused = ResponseError
 """What a call raises that Redis itself will not do: a fault in a script, a key of another kind."""
 
-_UNWRITABLE = ("OOM ", "READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ")
+_UNWRITABLE = ("OOM ", "READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "TRYAGAIN ", "CLUSTERDOWN ")
 _UNWRITABLE_IN_SCRIPT = ("-OOM ", "-READONLY ", "MISCONF ")
 """How Redis, and a script's error, tell that it answers but takes no data: full, a replica, or unable to persist."""
+
+
+_MAX_REDIRECTS = 5
+_ASKING = pack(("ASKING",))
 
 
 class Loading(Unusable):
@@ -56,37 +65,45 @@ class Store:
     def __init__(
         self, address: Address, settings: RedisSettings, metrics: Metrics, clock: Clock = time.monotonic
     ) -> None:
-        self._address = address
-        self._patience = Patience(settings.connect_timeout_seconds, settings.timeout_seconds)
-        self._listener = Listener(self._answered, self._lost, _error)
-        self._breaker = Breaker(settings.breaker_seconds, clock)
-        self._metrics = metrics
-        self._connection: Connection | None = None
+        self._open_node = partial(Node, settings=settings, metrics=metrics, error=_error, clock=clock)
+        self._home = self._open_node(address)
+        self._nodes = {(address.host, address.port): self._home}
+        self._owners: dict[int, Node] = {}
 
     @property
     def healthy(self) -> bool:
-        """Whether the last call was answered."""
-        return self._breaker.closed
+        """Whether the last call was answered, by each Redis that was asked."""
+        return all(node.breaker.closed for node in self._nodes.values())
 
     async def call(self, *command: Argument) -> Any:
         """Run one command. Raises StoreDown, or RedisError if Redis itself refuses the command."""
-        return _value(await self._send(command))
+        # Packed first, so that what cannot be sent fails its own caller and is nobody's try.
+        packed = pack(command)
+        reply = await self._node_of(_key_of(command)).connected().send(packed)
+        if isinstance(reply, Redirect):
+            reply = await self._follow(reply, packed)
+        return _value(reply)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script, loading it where Redis does not know it (a restart forgets them)."""
         tail = (len(keys), *keys, *arguments)
-        reply = await self._send_script(script, tail)
+        node = self._node_of(keys[0] if keys else "")
+        reply = await node.send_script(script, tail)
         try:
             if isinstance(reply, NoScriptError):
-                reply = await self._send(("EVAL", script.text, *tail))
+                reply = await node.connected().send(pack(("EVAL", script.text, *tail)))
+            if isinstance(reply, Redirect):
+                reply = await self._follow(reply, pack(("EVAL", script.text, *tail)))
             return _value(reply)
         finally:
             del reply  # An error whose traceback leads to itself is for the garbage collector only.
 
     def post(self, *command: Argument) -> None:
         """Run a command and forget its answer: for what is good to have and no reason to wait."""
-        if self._breaker.closed:
-            self._send(command)
+        node = self._node_of(_key_of(command))
+        if node.breaker.closed:
+            packed = pack(command)
+            node.connected().send(packed).add_done_callback(partial(self._posted, node, packed, None))
 
     def post_script(
         self,
@@ -99,29 +116,45 @@ class Store:
 
         While Redis is away this may be the call that finds it back.
         """
+        node = self._node_of(keys[0] if keys else "")
         tail = (len(keys), *keys, *arguments)
         try:
-            reply = self._send_script(script, tail)
+            sent = node.send_script(script, tail)
         except StoreDown:
             if lost is not None:
                 lost()
         else:
-            reply.add_done_callback(partial(self._posted, script, tail, lost))
+            sent.add_done_callback(partial(self._posted_script, node, script, tail, lost))
 
-    def _posted(
+    def _posted_script(
         self,
+        node: Node,
         script: Script,
         tail: tuple[Argument, ...],
         lost: Callable[[], object] | None,
         reply: asyncio.Future[Any],
     ) -> None:
-        """See what became of a posted script; send it in full where Redis has forgotten it."""
+        """See what became of a posted script; most have been run."""
+        if isinstance(reply.result(), Exception):
+            self._posted(node, pack(("EVAL", script.text, *tail)), lost, reply)
+
+    def _posted(self, node: Node, packed: bytes, lost: Callable[[], object] | None, reply: asyncio.Future[Any]) -> None:
+        """Send a posted call again, where another Redis must have it, or this one has forgotten its script."""
         error = reply.result()
-        if isinstance(error, NoScriptError) and self._breaker.closed:
-            resent = self._send(("EVAL", script.text, *tail))
-            resent.add_done_callback(partial(self._posted, script, tail, lost))
-        elif isinstance(error, (StoreDown, NoScriptError)) and lost is not None:
-            lost()
+        try:
+            if isinstance(error, Redirect):
+                node, again = self._redirected(error, packed)
+            elif isinstance(error, NoScriptError) and node.breaker.closed:
+                again = node.connected().send(packed)
+            elif isinstance(error, (StoreDown, NoScriptError)):
+                raise away()
+            else:
+                return
+        except StoreDown:
+            if lost is not None:
+                lost()
+            return
+        again.add_done_callback(partial(self._posted, node, packed, lost))
 
     async def ping(self) -> float:
         """Return the seconds one PING takes. Raises StoreDown."""
@@ -135,39 +168,46 @@ class Store:
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     async def aclose(self) -> None:
-        """Send what is pending, then close the connection."""
-        if self._connection is not None:
-            await self._connection.aclose()
+        """Send what is pending, then close the connections."""
+        for node in self._nodes.values():
+            await node.aclose()
 
-    def _send(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
-        # Packed first, so that what cannot be sent fails its own caller and is nobody's try.
-        packed = pack(command)
-        return self._connected().send(packed)
+    def _node_of(self, key: str) -> Node:
+        """Return whom to ask about a key. While its owner is away, another: it may know of a new owner."""
+        if not self._owners:
+            return self._home
+        owner = self._owners.get(key_slot(key.encode()), self._home)
+        if owner.breaker.closed:
+            return owner
+        return next((node for node in self._nodes.values() if node.breaker.closed), owner)
 
-    def _send_script(self, script: Script, tail: tuple[Argument, ...]) -> asyncio.Future[Any]:
-        """Send it by its digest; the first time on a connection in full, which loads it for all that come after."""
-        connection = self._connected()
-        if script.sha in connection.scripts:
-            return connection.send(pack(("EVALSHA", script.sha, *tail)))
-        packed = pack(("EVAL", script.text, *tail))
-        connection.scripts.add(script.sha)
-        return connection.send(packed)
+    async def _follow(self, redirect: Redirect, packed: bytes) -> Any:
+        for _ in range(_MAX_REDIRECTS):
+            reply = await self._redirected(redirect, packed)[1]
+            if not isinstance(reply, Redirect):
+                return reply
+            redirect = reply
+        return away()
 
-    def _connected(self) -> Connection:
-        """Return the connection, a new one where the last is lost. With a cluster this is where a node is chosen."""
-        if not self._breaker.allows():
-            raise away(sent=False)
-        if self._connection is None or self._connection.closed:
-            self._connection = Connection(self._address, self._patience, self._listener)
-        return self._connection
+    def _redirected(self, redirect: Redirect, packed: bytes) -> tuple[Node, asyncio.Future[Any]]:
+        """Send a call to the node that was named. A slot that has moved is asked for there from now on."""
+        host = redirect.host or self._home.address.host
+        place = (host, redirect.port)
+        node = self._nodes.get(place)
+        if node is None:
+            address = replace(self._home.address, host=host, port=redirect.port, path="")
+            node = self._nodes[place] = self._open_node(address)
+        connection = node.connected()
+        if redirect.asks:
+            connection.send(_ASKING)
+        else:
+            self._owners[redirect.slot] = node
+        return node, connection.send(packed)
 
-    def _answered(self) -> None:
-        self._breaker.succeeded()
-        self._metrics.redis_up.set(1)
 
-    def _lost(self, error: Exception) -> None:
-        self._breaker.failed()
-        self._metrics.redis_failed(type(error).__name__)
+def _key_of(command: tuple[Argument, ...]) -> str:
+    """Return the key that a command is about, which all of ours have first; any text for one without a key."""
+    return str(command[1]) if len(command) > 1 else ""
 
 
 def _value(reply: Any) -> Any:
@@ -187,6 +227,8 @@ def _error(text: str) -> Exception:
             return unusable(text)
     if text.startswith(_UNWRITABLE) or any(mark in text for mark in _UNWRITABLE_IN_SCRIPT):
         return away()
+    if text.startswith(("MOVED ", "ASK ")):
+        return redirect_of(text)
     return NoScriptError(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
 
 
