@@ -232,3 +232,57 @@ async def test_a_session_id_that_could_not_be_ours_is_refused_and_never_echoed(
     assert (response.status_code, response.json()["error"]["param"]) == (400, "session_id")
     assert "x-evil" not in response.headers
     assert "x-session-id" not in response.headers
+
+
+async def test_of_twenty_clients_at_once_every_accepted_message_is_there_once_in_order_and_alternating(
+    engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    """Over two gateways: what one lets go, the other must find."""
+    settings = {"sessions.busy_wait_seconds": 5, "auth.api_key": "the-key"}
+    engines = [engine.replica.base_url]
+    async with (
+        GatewayProcess(redis_server.url, engines, settings) as one,
+        GatewayProcess(redis_server.url, engines, settings) as two,
+    ):
+        await one.ready()
+        await two.ready()
+        for gateway in (one, two):
+            gateway.client.headers["authorization"] = "Bearer the-key"
+        path = await new_session(one.client)
+        answers = await asyncio.gather(
+            *(
+                gateway.client.post(f"{path}/messages", json={"content": str(number), "stream": number % 3 == 0})
+                for number, gateway in enumerate((one, two) * 10)
+            )
+        )
+        accepted = sorted(number for number, answer in enumerate(answers) if answer.status_code == 200)
+        assert {answer.status_code for answer in answers} <= {200, 409}
+        assert len(accepted) >= 10
+        kept = await said(one.client, path)
+        assert [role for role, _ in kept] == ["user", "assistant"] * len(accepted)
+        assert sorted(int(text) for role, text in kept if role == "user") == accepted
+        assert all(kept[k + 1][1] == f"You said: {kept[k][1]}" for k in range(0, len(kept), 2))
+
+
+async def test_what_was_acknowledged_is_there_after_redis_was_killed_in_the_middle(
+    engine: EngineProcess, private_redis: RedisServer
+) -> None:
+    settings = {"sessions.lease_seconds": 1.0, "sessions.busy_wait_seconds": 3.0}
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        path = await new_session(gateway.client)
+        await gateway.client.post(f"{path}/messages", json={"content": "kept"})
+        await engine.script("hold")
+        asking = asyncio.create_task(gateway.client.post(f"{path}/messages", json={"content": "lost"}))
+        await engine.eventually(running=1)
+        private_redis.kill()
+        await engine.release()
+        assert (await asking).status_code == 503
+        private_redis.start()
+        for _ in range(100):
+            answered = await gateway.client.post(f"{path}/messages", json={"content": "after"})
+            if answered.status_code == 200:
+                break
+            await asyncio.sleep(0.05)
+        texts = [text for _, text in await said(gateway.client, path)]
+        assert texts == ["kept", "You said: kept", "after", "You said: after"]
