@@ -46,10 +46,19 @@ def settings_definitions() -> Json:
             continue
         groups[name] = _without(definitions.get(f"settings{target}"), name) or given
         definitions.pop(f"settings{target}", None)
+    definitions = {name: _public(given) for name, given in definitions.items()}
     definitions["settings"] = {"type": "object", "additionalProperties": False, "properties": groups}
     text = json.dumps(definitions).replace("#/$defs/", "#/$defs/settings")
     found: Json = json.loads(text)
     return {name: found[name] for name in sorted(found)}
+
+
+def _public(given: Json) -> Json:
+    """Return a definition without what is secret in it."""
+    if "properties" not in given:
+        return given
+    kept = {key: entry for key, entry in given["properties"].items() if not entry.get("writeOnly")}
+    return {**given, "properties": kept}
 
 
 def _without(group: Json | None, name: str) -> Json | None:

@@ -79,6 +79,7 @@ def _context_headers(settlement: Settlement) -> Headers:
         (b"x-request-id", settlement.request_id.encode()),
         (b"x-process-time", f"{seconds:.6f}".encode()),
         (b"openai-processing-ms", str(round(seconds * 1000)).encode()),
+        (b"x-content-type-options", b"nosniff"),
     ]
     if settlement.client_request_id:
         headers.append((b"x-client-request-id", settlement.client_request_id.encode()))

@@ -38,6 +38,8 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/adr/README.md", "helm/README.md")),
     *ADRS,
 ]
+# Their snippets have tags, and a test of their own.
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 SOURCES = (".ci", "config", "docs", "engine", "gateway", "helm", "tests", "tools")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -177,7 +179,7 @@ def is_repository_path(word: str) -> bool:
     return word.split("/")[0] in SOURCES if "/" in word else word.endswith(PATH_SUFFIXES)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES], ids=lambda path: path.name)
 def test_every_path_and_link_leads_somewhere(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
     named = [ROOT / word for word in code_words(text) if is_repository_path(word)]

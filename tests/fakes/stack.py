@@ -19,7 +19,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 class ServeProcess:
     """Starts `serve` in a folder of its own; `settings` are environment variables; `stop()` is a Ctrl-C."""
 
-    def __init__(self, data_dir: Path, settings: dict[str, str] | None = None, profile: str = "demo") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        settings: dict[str, str] | None = None,
+        profile: str = "demo",
+        program: tuple[str, ...] = (sys.executable, "-m", "gateway"),
+        folder: Path = _ROOT,
+    ) -> None:
         self.data_dir = data_dir
         self._profile = profile
         self.port, self.engine_port, self.status_port = free_port(), free_port(), free_port()
@@ -28,6 +35,8 @@ class ServeProcess:
         self.status_url = f"http://127.0.0.1:{self.status_port}"
         self.output = ""
         self._settings = settings or {}
+        self._program = program
+        self._cwd = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
 
@@ -49,8 +58,8 @@ class ServeProcess:
             **self._settings,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--profile", self._profile],
-            cwd=_ROOT,
+            [*self._program, "serve", "--profile", self._profile],
+            cwd=self._cwd,
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

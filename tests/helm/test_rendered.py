@@ -184,6 +184,18 @@ def test_a_given_secret_reaches_every_pod_and_none_is_made() -> None:
         assert container(template)["image"].startswith("registry.example.org/ai/"), name
 
 
+def test_all_gateways_have_the_same_secrets() -> None:
+    """What is not given is derived from a key that each pod makes for itself: its tokens would hold nowhere else."""
+    (secret,) = render().of("Secret")
+    assert set(secret["data"]) == {"api-key", "jwt-secret", "cache-salt-secret", "redis-password"}
+    given = variables(render().one("Deployment", "gateway")["spec"]["template"])
+    for name, key in (
+        ("GEMMA_AUTH__JWT_SECRET", "jwt-secret"),
+        ("GEMMA_PROMPT__CACHE_SALT_SECRET", "cache-salt-secret"),
+    ):
+        assert given[name]["valueFrom"]["secretKeyRef"] == {"name": "g-gemma-gateway", "key": key}
+
+
 def test_no_secret_is_in_a_config_map() -> None:
     for each in render().of("ConfigMap"):
         assert not re.search(r"password|api_key|secret:|token:", str(each["data"]))
