@@ -200,7 +200,7 @@ class Fleet:
             self._add(Member(listing.replica, media=listing.media, weight=listing.weight))
 
     def _add(self, member: Member) -> None:
-        self.members = sorted([*self.members, member], key=lambda each: each.replica.name)
+        self.members = [*self.members, member]
         self._metrics.replica_joined(member.replica.name, lambda: member.in_flight, lambda: member.prefill_tokens)
         for told in self.on_joined:
             told(member)

@@ -1,6 +1,7 @@
 """A scripted vLLM: the same HTTP and the same bytes, raw asyncio, and on request every way to fail.
 
-    python -m tests.fakes.engine --port N [--unix PATH] [--model NAME] [--itl-ms X] [--tokens N] [--keep-alive S]
+    python -m tests.fakes.engine --port N [--unix PATH] [--model NAME] [--itl-ms X] [--tokens N] [--service-ms X]
+                                [--keep-alive S]
 
 Prints `listening PORT`. Beside vLLM's routes:
 
@@ -26,6 +27,7 @@ from tests.fakes.engine_state import Engine
 async def serve(arguments: argparse.Namespace) -> None:
     """Listen until killed."""
     engine = Engine(arguments.model, arguments.itl_ms / 1000, arguments.tokens, arguments.keep_alive)
+    engine.service_seconds = arguments.service_ms / 1000
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(engine), "127.0.0.1", arguments.port, backlog=4096)
     if arguments.unix:
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--model", default="gemma-3n")
     parser.add_argument("--itl-ms", type=float, default=0.0, help="time between tokens")
     parser.add_argument("--tokens", type=int, default=0, help="length of an answer; 0: that of its echo")
+    parser.add_argument("--service-ms", type=float, default=0.0, help="time before a first byte, one after another")
     parser.add_argument("--keep-alive", type=float, default=75.0, help="seconds an idle connection is kept")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(parser.parse_args()))

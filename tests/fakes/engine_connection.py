@@ -134,6 +134,9 @@ class Connection(asyncio.Protocol):
     async def _run(self, request: Request, script: Script, body: vllm.Json) -> None:
         self.engine.running += 1
         try:
+            if self.engine.service_seconds:
+                async with self.engine.serving:
+                    await asyncio.sleep(self.engine.service_seconds)
             await self._play(request, script, body)
             self.engine.finished += 1
         except asyncio.CancelledError:

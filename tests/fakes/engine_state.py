@@ -42,6 +42,9 @@ class Engine:
     itl_seconds: float
     tokens: int
     keep_alive_seconds: float
+    service_seconds: float = 0.0
+    """Time that each generation takes before its first byte, one after another: a fixed service rate."""
+    serving: asyncio.Lock = field(default_factory=asyncio.Lock)
     scripts: list[Script] = field(default_factory=list)
     requests: deque[Request] = field(default_factory=lambda: deque(maxlen=100))
     connections: set[ServedConnection] = field(default_factory=set)
