@@ -43,7 +43,7 @@ class ServerSettings(Group):
     drain_seconds: Seconds = Field(60.0, description="How long running requests may go on after SIGTERM.")
     keep_alive_seconds: int = Field(75, ge=1, description="How long an idle client connection is kept.")
     chat_page: bool = Field(
-        True, description="Browsers get the chat page at `/`; off: they get the JSON that others get."
+        True, description="Browsers get the chat page at `/` and the operations view at `/console`; off: neither."
     )
 
 

@@ -18,6 +18,7 @@ from gateway import __version__
 from gateway.api import (
     auth,
     chat_sessions,
+    console,
     docs,
     fleet,
     health,
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         keys,
         revocations,
         fleet,
+        console,
         health,
         docs,
         web_pages,
@@ -140,7 +142,7 @@ def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]
 
 
 def _public_paths(settings: Settings) -> frozenset[str]:
-    paths = {"/", "/health", "/health/live", "/health/ready", auth.LOGIN_PATH}
+    paths = {"/", "/console", "/health", "/health/live", "/health/ready", auth.LOGIN_PATH}
     if settings.telemetry.metrics_public:
         paths.add("/metrics")
     if settings.telemetry.docs_public:

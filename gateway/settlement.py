@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from gateway.domain import Asked, Caller, Clock, Headers, Outcome, Replica, RequestId, Usage
 from gateway.errors import EngineFailure, EngineTimedOut, GatewayError
+from gateway.telemetry.last_errors import FailedRequest
 from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
 
@@ -118,6 +120,8 @@ class Settlement:
             self._observe_pace(self.usage)
         elif self.sent and self.outcome is not Outcome.REFUSED:
             self.metrics.unmetered.labels(self.model).inc()
+        if self.error_code is not None and self.caller is not None:
+            self._note_error(self.error_code, self.caller)
         self._log(tenant, duration_seconds)
 
     def _observe_pace(self, usage: Usage) -> None:
@@ -125,6 +129,20 @@ class Settlement:
         if self.stream and self.first_token_seconds is not None and self.last_token_seconds is not None:
             streamed_seconds = self.last_token_seconds - self.first_token_seconds
             self.metrics.stream_ended(self.model, streamed_seconds, usage.completion_tokens)
+
+    def _note_error(self, code: str, caller: Caller) -> None:
+        failed = FailedRequest(
+            at=time.time(),
+            request_id=self.request_id,
+            route=self.route,
+            tenant=caller.tenant,
+            model=self.model,
+            replica=self.replica,
+            status=self.status,
+            outcome=self.outcome,
+            code=code,
+        )
+        self.metrics.last_errors.note(failed)
 
     def _log(self, tenant: str, duration_seconds: float) -> None:
         usage = self.usage

@@ -1,4 +1,4 @@
-"""The page for people: the chat page at `/`.
+"""The pages for people: the chat page at `/`, the live view of operations at `/console`.
 
 Plain modules and style sheets under `static/`, without a build step and without anything from another host. A page is
 public and holds nothing of anybody's: what it shows it asks the API for, with the credential of whoever looks.
@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from gateway import __version__
 from gateway.api.state import RoomsOf
+from gateway.errors import NotFound
 
 router = APIRouter(tags=["pages"])
 
@@ -51,6 +52,14 @@ async def index(request: Request, rooms: RoomsOf) -> Response:
         return _page("chat.html")
     about = {"name": "gemma-gateway", "version": __version__, "docs": "/docs", "api": "/v1", "health": "/health"}
     return JSONResponse(about, headers={"vary": "accept"})
+
+
+@router.get("/console", include_in_schema=False)
+async def console(rooms: RoomsOf) -> Response:
+    """Serve the live view; what it shows comes from `/admin/console` and needs the scope `admin`."""
+    if not rooms.settings.server.chat_page:
+        raise NotFound("The pages are turned off (server.chat_page).")
+    return _page("console.html")
 
 
 def wants_html(accept: str) -> bool:

@@ -12,17 +12,19 @@ _WAITING = "vllm:num_requests_waiting"
 _KV_CACHE = "vllm:kv_cache_usage_perc"
 _QUERIES = "vllm:prefix_cache_queries_total"
 _HITS = "vllm:prefix_cache_hits_total"
+_GENERATED = "vllm:generation_tokens_total"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """As old as the last poll. `kv_cache_use` is from 0 to 1; the prefix cache is counted in tokens since the start."""
+    """As old as the last poll. `kv_cache_use` is from 0 to 1; the others are tokens since the engine's start."""
 
     running: int = 0
     waiting: int = 0
     kv_cache_use: float = 0.0
     prefix_queries: int = 0
     prefix_hits: int = 0
+    generated_tokens: int = 0
 
 
 UNKNOWN_LOAD = EngineLoad()
@@ -36,6 +38,7 @@ def engine_load(text: str) -> EngineLoad:
         kv_cache_use=max(_values(text, _KV_CACHE), default=0.0),
         prefix_queries=int(sum(_values(text, _QUERIES))),
         prefix_hits=int(sum(_values(text, _HITS))),
+        generated_tokens=int(sum(_values(text, _GENERATED))),
     )
 
 

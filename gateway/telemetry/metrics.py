@@ -15,6 +15,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.domain import Outcome, Usage
+from gateway.telemetry.last_errors import LastErrors
 
 MetricT = TypeVar("MetricT", Counter, Histogram, Gauge)
 
@@ -31,6 +32,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.last_errors = LastErrors()
         self._tenants: set[str] = set()
         self._children: dict[tuple[object, tuple[str, ...]], Counter | Histogram | Gauge] = {}
         ProcessCollector(registry=self.registry)

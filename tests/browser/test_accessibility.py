@@ -9,6 +9,7 @@ from tests.browser.chat_page import ChatPage
 from tests.browser.chromium import DESKTOP, PHONE, watched_page
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
+from tests.flow.chat import post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,8 +41,12 @@ async def serious_problems(page: Page, axe: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+THEMES_AND_SIZES = pytest.mark.parametrize(
+    ("theme", "size"), [("light", DESKTOP), ("dark", PHONE), ("dark", DESKTOP)], ids=["light", "dark-phone", "dark"]
+)
+
+
+@THEMES_AND_SIZES
 async def test_the_chat_page_has_no_serious_problem(
     browser: Browser, gateway: GatewayProcess, engine: EngineProcess, axe: str, theme: str, size: dict[str, int]
 ) -> None:
@@ -68,4 +73,19 @@ async def test_the_chat_page_has_no_serious_problem(
         assert await serious_problems(page, axe) == []
         await page.keyboard.press("Escape")
         await page.get_by_role("button", name="Parameters").click()
+        assert await serious_problems(page, axe) == []
+
+
+@THEMES_AND_SIZES
+async def test_the_operations_view_has_no_serious_problem(
+    browser: Browser, gateway: GatewayProcess, axe: str, theme: str, size: dict[str, int]
+) -> None:
+    async with watched_page(browser, gateway.base_url, viewport=size, color_scheme=theme) as opened:
+        page = opened.page
+        await page.goto("/console")
+        await page.get_by_label("API key or token").fill(gateway.key)
+        await page.keyboard.press("Enter")
+        await post(gateway.client, stream=True)
+        await post(gateway.client, temperature=9)
+        await page.get_by_role("region", name="Last errors").wait_for()
         assert await serious_problems(page, axe) == []

@@ -25,7 +25,7 @@ ROUTES = {
     "/chat/sessions/{session_id}/messages", "/chat/sessions/{session_id}/stream",
     "/chat/sessions/{session_id}/history", "/admin/keys", "/admin/keys/{key_id}", "/admin/keys/{key_id}/rotate",
     "/admin/revocations", "/auth/token", "/auth/login-codes", "/auth/login", "/v1/tokenize", "/v1/usage",
-    "/admin/usage",
+    "/admin/usage", "/admin/console",
 }  # fmt: skip
 
 

@@ -79,7 +79,7 @@ async def test_a_page_needs_no_credential_and_loads_only_from_here(gateway: Gate
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize("page", ["/"])
+@pytest.mark.parametrize("page", ["/", "/console"])
 async def test_a_page_is_light(gateway: GatewayProcess, page: str) -> None:
     found = await with_all_it_loads(gateway.client, page)
     assert len(found) > 10
@@ -98,3 +98,5 @@ async def test_the_pages_can_be_turned_off(engine: EngineProcess, redis_server: 
     settings = {"server.chat_page": False}
     async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
         assert (await gateway.client.get("/", headers=BROWSER)).json()["name"] == "gemma-gateway"
+        console = await gateway.client.get("/console", headers=BROWSER)
+        assert (console.status_code, console.json()["error"]["code"]) == (404, "not_found")

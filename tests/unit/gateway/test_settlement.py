@@ -124,6 +124,7 @@ def test_an_answered_request_is_counted_and_logged_with_all_that_was_learned() -
     assert account.value("gateway_request_duration_seconds_sum", route=CHAT, model="m") == 1.5
     assert account.value("gateway_time_to_first_token_seconds_sum", model="m") == 0.25
     assert account.value("gateway_tokens_total", tenant="acme", model="m", kind="completion") == 4
+    assert account.metrics.last_errors.newest_first() == []
     assert account.value("gateway_unmetered_requests_total", model="m") == 0
 
 
@@ -299,3 +300,22 @@ def test_a_line_is_written_where_the_level_asks_for_it(level: LogLevel, path: st
     account = Account(path, level)
     account.settlement.close()
     assert account.written.getvalue().count(b"\n") == lines
+
+
+def test_an_error_is_kept_for_whoever_looks_by_its_code_alone() -> None:
+    account = Account()
+    account.ask()
+    account.settlement.status = 502
+    account.settlement.failed(EngineBroke("The answer was cut, and it said: a secret."))
+    account.settlement.close()
+    [kept] = account.metrics.last_errors.newest_first()
+    assert (kept.request_id, kept.tenant, kept.replica, kept.status) == ("req_1", "acme", "engine-0", 502)
+    assert (kept.code, kept.outcome, kept.route) == ("engine_error", Outcome.UPSTREAM_FAILED, CHAT)
+    assert "secret" not in repr(kept)
+
+
+def test_an_error_of_nobody_is_not_kept() -> None:
+    account = Account()
+    account.settlement.failed(Unauthenticated("No."))
+    account.settlement.close()
+    assert account.metrics.last_errors.newest_first() == []

@@ -1,6 +1,6 @@
 // The list of chats. On a narrow screen it is a drawer in front of the page.
 
-import { signOut } from "../page/account.js";
+import { bearer, signOut } from "../page/account.js";
 import { fill, h, icon } from "../page/dom.js";
 import { t } from "../page/words.js";
 
@@ -22,6 +22,7 @@ export class Sidebar {
       h("button", { type: "button", class: "outline new-chat", onclick: () => this.#go(() => chat.startNew()) }, icon("plus"), t("new_chat")),
       this.#list,
       h("div", { class: "sidebar-foot" },
+        mayOperate() && h("a", { class: "quiet button", href: "/console", target: "_blank" }, icon("gauge"), t("console")),
         h("button", { type: "button", class: "quiet", onclick: signOut }, icon("leave"), t("sign_out"))));
     this.parts = [this.#veil, this.element];
     NARROW.addEventListener("change", () => this.close());
@@ -63,4 +64,10 @@ export class Sidebar {
     this.close();
     action();
   }
+}
+
+/** Whether the bearer may see the operations view, as far as its token says. */
+function mayOperate() {
+  const { scope } = bearer();
+  return scope === undefined || scope.split(" ").includes("admin");
 }

@@ -13,7 +13,9 @@ RECORDED = Path(__file__).resolve().parents[3] / "fakes" / "recordings" / "metri
 
 def test_what_vllm_says_is_read() -> None:
     load = engine_load(RECORDED.read_text(encoding="utf-8"))
-    assert load == EngineLoad(running=0, waiting=0, kv_cache_use=0.0, prefix_queries=955, prefix_hits=384)
+    assert load == EngineLoad(
+        running=0, waiting=0, kv_cache_use=0.0, prefix_queries=955, prefix_hits=384, generated_tokens=37
+    )
 
 
 def test_several_engine_cores_are_one_engine() -> None:
