@@ -26,4 +26,8 @@ class TelemetrySettings(Group):
         0, description="A port of its own for /metrics; with several processes the first of as many, 9100 if 0."
     )
     metrics_public: bool = Field(True, description="`/metrics` answers without a credential.")
+    otlp_endpoint: str = Field(
+        "",
+        description="Where traces go, over OTLP/HTTP, as `http://collector:4318/v1/traces`; needs the extra `otel`.",
+    )
     docs_public: bool = Field(True, description="`/docs`, `/redoc` and `/openapi.json` answer without a credential.")

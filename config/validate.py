@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from urllib.parse import SplitResult, urlsplit
 
 from config.encryption import encryption_keys
@@ -168,7 +169,19 @@ def _check_times(settings: Settings) -> _Problems:
         yield "engine.restart_initial_seconds", "must not be above engine.restart_max_seconds"
 
 
+def _check_traces(settings: Settings) -> _Problems:
+    endpoint = settings.telemetry.otlp_endpoint
+    if not endpoint:
+        return
+    parts = _split(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        yield "telemetry.otlp_endpoint", f"'{endpoint}' is not a URL such as http://collector:4318/v1/traces"
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        yield "telemetry.otlp_endpoint", "needs OpenTelemetry: pip install 'gemma-gateway[otel]'"
+
+
 _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
+    _check_traces,
     _check_auth,
     _check_issuers,
     _check_ports,

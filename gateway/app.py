@@ -113,7 +113,7 @@ def _middleware(rooms: Rooms, endpoints: dict[str, ASGIApp]) -> list[Middleware]
     """Return the layers, outermost first."""
     server = rooms.settings.server
     log = RequestLog(rooms.settings.telemetry)
-    layers = [Middleware(RequestContextMiddleware, metrics=rooms.metrics, log=log)]
+    layers = [Middleware(RequestContextMiddleware, metrics=rooms.metrics, log=log, tracer=rooms.tracer)]
     if server.cors_origins:
         layers.append(
             Middleware(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 from config import Settings
 from config.encryption import encryption_keys
+from gateway import __version__
 from gateway.idempotency import Claims
 from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
@@ -19,6 +21,7 @@ from gateway.sessions import Leases, SessionRoom, SessionStore
 from gateway.store import Cipher, Store, open_store
 from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer, open_tracer
 from gateway.upstream.client import EngineConnections
 
 
@@ -40,6 +43,7 @@ class Rooms:
     pipeline: Pipeline
     limiter: Limiter
     ledger: Ledger
+    tracer: Tracer | None
     started: float = field(default_factory=time.time)
     draining: bool = False
 
@@ -82,6 +86,7 @@ def build_rooms(settings: Settings) -> Rooms:
         pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),
         limiter=limiter,
         ledger=Ledger(store),
+        tracer=open_tracer(settings.telemetry, __version__),
     )
 
 
@@ -108,6 +113,8 @@ async def opened(rooms: Rooms) -> AsyncIterator[None]:
     finally:
         await rooms.engines.aclose()
         await rooms.store.aclose()
+        if rooms.tracer is not None:
+            await asyncio.to_thread(rooms.tracer.close)
         logger.info("gateway_stopped")
 
 

@@ -157,7 +157,7 @@ class Pipeline:
             settlement.placed(place.replica)
             permit.sent, permit.usage = True, None
             try:
-                answer = await self._ask(call, prompt, place, permit, keeps_text)
+                answer = await self._ask(call, prompt, place, permit, keeps_text, settlement.traceparent)
             except EngineFailure as failure:
                 place.failed(failure)
                 permit.sent = not isinstance(failure, EngineUnreachable | EngineRefused | EngineBroke)
@@ -182,13 +182,17 @@ class Pipeline:
                 owned.callback(answer.close)
                 return answer
 
-    async def _ask(self, call: Call, prompt: Prompt, place: Place, permit: Permit, keeps_text: bool) -> Answer:
+    async def _ask(
+        self, call: Call, prompt: Prompt, place: Place, permit: Permit, keeps_text: bool, traceparent: str | None
+    ) -> Answer:
         limit_bytes = self._settings.stream.max_answer_bytes
 
         def lost(usage: Usage | None) -> None:
             permit.usage = usage
 
-        return await ask(self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes, lost)
+        return await ask(
+            self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes, lost, traceparent
+        )
 
 
 def _demand(call: Call, prompt: Prompt, home: int) -> Demand:

@@ -10,6 +10,7 @@ from gateway.errors import EngineFailure, EngineTimedOut, GatewayError
 from gateway.telemetry.last_errors import FailedRequest
 from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Trace
 
 _STATUS_CLIENT_GONE = 499
 """nginx's number for a request whose client left before a status was sent; for the log and metrics only."""
@@ -32,6 +33,7 @@ class Settlement:
     clock: Clock
     route: str = "other"
     client_request_id: str | None = None
+    trace: Trace | None = None
     caller: Caller | None = None
     model: str = "unknown"
     replica: str | None = None
@@ -52,6 +54,11 @@ class Settlement:
     def elapsed_seconds(self) -> float:
         """Since the request's head."""
         return self.clock() - self.started
+
+    @property
+    def traceparent(self) -> str | None:
+        """What the engine is told of the request's trace, None without one."""
+        return self.trace.ids.traceparent if self.trace else None
 
     def asked(self, asked: Asked) -> None:
         """Note what the request is about; from here on the model is one that is served."""
@@ -169,6 +176,8 @@ class Settlement:
         }
         quiet = self.path.startswith(("/health", "/metrics")) and self.outcome is Outcome.OK
         self.log.write(fields, quiet=quiet)
+        if self.trace is not None and not quiet:
+            self.trace.end(fields, duration_seconds)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -12,6 +12,7 @@ from gateway.domain import HeaderMap, Headers, Outcome, RequestId
 from gateway.settlement import Settlement
 from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
 
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -24,10 +25,11 @@ def new_request_id() -> RequestId:
 class RequestContextMiddleware:
     """Opens the request's Settlement in `scope["state"]["settlement"]` and closes it when the response has ended."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: RequestLog) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: RequestLog, tracer: Tracer | None = None) -> None:
         self._app = app
         self._metrics = metrics
         self._log = log
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,6 +72,7 @@ class RequestContextMiddleware:
             log=self._log,
             clock=time.perf_counter,
             client_request_id=_client_request_id(headers),
+            trace=self._tracer.begin(headers.get(b"traceparent")) if self._tracer else None,
         )
 
 

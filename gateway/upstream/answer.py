@@ -178,6 +178,7 @@ async def ask(
     keeps_text: bool,
     max_answer_bytes: int,
     lost: Callable[[Usage | None], None] | None = None,
+    traceparent: str | None = None,
 ) -> Answer:
     """Send `prompt` to `replica` and return its answer, whose owner is the caller.
 
@@ -186,7 +187,7 @@ async def ask(
     Raises EngineFailure (see its `again`), or the engine's refusal as one of ours. Nothing stays open after a raise
     or a cancellation.
     """
-    stream = await client.open(replica, _request(prompt, request_id))
+    stream = await client.open(replica, _request(prompt, request_id, traceparent))
     try:
         if stream.status != 200:
             raise refusal(stream.status, await read_all(stream, _MAX_ERROR_BYTES))
@@ -213,12 +214,14 @@ def _cut_short() -> EngineBroke:
     return EngineBroke("The engine's answer was cut short.")
 
 
-def _request(prompt: Prompt, request_id: RequestId) -> EngineRequest:
-    headers = (
+def _request(prompt: Prompt, request_id: RequestId, traceparent: str | None) -> EngineRequest:
+    headers: tuple[tuple[str, str], ...] = (
         ("content-type", "application/json"),
         ("accept", "text/event-stream" if prompt.stream else "application/json"),
         ("x-request-id", request_id),
     )
+    if traceparent:
+        headers += (("traceparent", traceparent),)
     return EngineRequest("POST", prompt.endpoint.value, prompt.body, headers)
 
 

@@ -52,6 +52,7 @@ REDIS = {"gateway/store/redis.py"}
 
 LATE_IMPORTS = {
     "gateway/cli.py": "the server brings the whole web stack, which no other command needs",
+    "gateway/telemetry/tracing.py": "OpenTelemetry is an extra, and is loaded only where traces are wanted",
 }
 """Who may import at run time, by `importlib.import_module`, and why."""
 

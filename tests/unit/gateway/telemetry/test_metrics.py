@@ -15,6 +15,7 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_requests_total": ("route", "tenant", "model", "status", "outcome"),
     "gateway_request_duration_seconds": ("route", "model"),
     "gateway_time_to_first_token_seconds": ("model",),
+    "gateway_inter_token_latency_seconds": ("model",),
     "gateway_tokens_total": ("tenant", "model", "kind"),
     "gateway_unmetered_requests_total": ("model",),
     "gateway_requests_in_flight": (),
@@ -27,6 +28,7 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_replica_prefill_tokens": ("replica",),
     "gateway_replica_ejections_total": ("replica",),
     "gateway_queued_requests": (),
+    "gateway_queue_wait_seconds": (),
     "gateway_redis_up": (),
     "gateway_redis_failures_total": ("error",),
     "gateway_sessions_made_total": (),
@@ -155,3 +157,12 @@ def test_any_number_of_tenants_makes_a_bounded_number_of_labels() -> None:
     counts = {sample.labels["tenant"]: sample.value for sample in samples if sample.name == "gateway_requests_total"}
     assert len(counts) == 1001
     assert counts["other"] == 200
+
+
+@pytest.mark.parametrize(("tokens", "values"), [(0, 0.0), (1, 0.0), (11, 1.0)])
+def test_the_pace_of_a_stream_needs_a_second_token(tokens: int, values: float) -> None:
+    metrics = Metrics()
+    metrics.stream_ended("gemma-3n", 2.0, tokens)
+    name = "gateway_inter_token_latency_seconds"
+    assert (value(metrics, f"{name}_count", model="gemma-3n") or 0.0) == values
+    assert (value(metrics, f"{name}_sum", model="gemma-3n") or 0.0) == pytest.approx(0.2 * values)
