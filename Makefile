@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check format docs bench bench-peers helm-check image-check clean help
+.PHONY: run test test-slow check format docs bench bench-peers helm-check image-check audit clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
@@ -53,6 +53,10 @@ helm-check: ## Check the Helm chart; installs helm and the validators into .helm
 image-check: ## Build the gateway's image and the engine's steps with podman, and test them
 	@bash tools/install.sh dev
 	$(BIN)/python tools/image_check.py $(ARGS)
+
+audit: ## Ask PyPI's advisories about every locked release; needs the Internet
+	@bash tools/install.sh dev
+	$(BIN)/python tools/audit.py
 
 clean: ## Remove the virtual environment and everything that tools left behind
 	rm -rf $(VENV) .bench .helm-check build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

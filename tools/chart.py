@@ -22,7 +22,7 @@ _README = _CHART / "README.md"
 _DECIDED = frozenset(
     {
         *("data_dir", "routing.engines", "routing.dns"),
-        *("server.host", "server.port", "server.drain_seconds"),
+        *("server.host", "server.port", "server.drain_seconds", "server.processes", "telemetry.metrics_port"),
         *("engine.profile", "engine.host", "engine.port", "engine.status_port"),
         *("engine.startup_timeout_seconds", "engine.shutdown_timeout_seconds"),
     }
