@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check format docs bench bench-peers helm-check image-check audit clean help
+.PHONY: run test screenshots test-slow check format docs bench bench-peers helm-check image-check audit clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
@@ -17,6 +17,10 @@ run: ## Install what is missing, then run Redis, the engine and the gateway on t
 test: ## Run the tests, without the slow ones
 	@bash tools/install.sh dev
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+screenshots: ## Take the README's pictures of the pages anew; needs Chromium (tools/browser.sh)
+	@bash tools/install.sh dev
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser/test_screenshots.py
 
 test-slow: ## Run the slow tests: long proofs
 	@bash tools/install.sh dev

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from gateway import __version__
+from gateway.api.engine_stage import engine_stage
 from gateway.api.fleet import engine_card
 from gateway.api.gpu import read_gpus
 from gateway.api.state import CallerOf, RoomsOf
@@ -65,6 +66,7 @@ async def detailed(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
         "draining": rooms.draining,
         "uptime_seconds": round(time.time() - rooms.started, 1),
         "engines": engines,
+        "loading": None if rooms.fleet.ready else await engine_stage(rooms.settings),
         "redis": redis,
         "limits": {
             "decided_by": "redis" if redis["status"] == "ok" else rooms.settings.limits.on_redis_down,

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from config import EngineSettings
 from gateway.api.state import CallerOf, RoomsOf
 from gateway.domain import Caller
 from gateway.errors import ModelNotFound
@@ -45,10 +46,17 @@ def _served_by_name(rooms: Rooms) -> dict[str, str]:
 def _card(rooms: Rooms, name: str) -> dict[str, Any]:
     model = _served_by_name(rooms)[name]
     lengths = [member.max_model_len_tokens for member in rooms.fleet.members if model in member.models]
+    media = any(member.media for member in rooms.fleet.members if model in member.models)
     return {
         "id": name,
         "object": "model",
         "created": int(rooms.started),
         "owned_by": "gemma-gateway",
+        "modalities": _modalities(rooms.settings.engine) if media else ["text"],
         "max_model_len": next((length for length in lengths if length), None),
     }
+
+
+def _modalities(engine: EngineSettings) -> list[str]:
+    """Return what a message may hold."""
+    return ["text", *(["image"] if engine.max_images else []), *(["audio"] if engine.max_audios else [])]

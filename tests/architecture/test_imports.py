@@ -38,6 +38,7 @@ COMMAND_LINE = frozenset({"cli", "stack", "commands", "flags"})
 """These start the server's process or talk to it; they do not import it."""
 
 CONTROL_PLANE = {
+    "gateway/api/engine_stage.py": "asks the supervisor how far the engine's start is, for people who look",
     "gateway/commands/admin_client.py": "the commands that administer are clients of a running gateway",
     "gateway/commands/chat_client.py": "the terminal chat is a client like any other",
     "gateway/identity/key_source.py": "asks issuers of tokens for their keys",

@@ -14,11 +14,14 @@ class Screenshots:
     """Takes them into a folder."""
 
     folder: Path
+    patience_seconds: float
+    """How long plots may grow before their picture is taken."""
 
     @classmethod
     def chosen(cls, otherwise: Path) -> Screenshots:
         """Return the one for the folder that SCREENSHOTS names."""
-        return cls(Path(os.environ.get("SCREENSHOTS") or otherwise))
+        kept = os.environ.get("SCREENSHOTS")
+        return cls(Path(kept), 60.0) if kept else cls(otherwise, 0.0)
 
     async def take(self, page: Page, name: str) -> Path:
         """Take what is in view, with nothing moving, and return where it is."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, FilePayload, expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.chromium import PHONE, Watched, watched_page
 from tests.fakes.gateway import GatewayProcess
+from tests.fakes.ports import free_port
 from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
 from tests.flow.chat import post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RED_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -241,3 +249,174 @@ async def test_the_key_is_exchanged_and_used_no_more(watched: Watched, gateway: 
     with_key = [each for each in used if gateway.key in each]
     assert len(with_key) == 1
     assert any(each.startswith("Bearer eyJ") for each in used)
+
+
+async def test_a_chat_is_renamed(chat: ChatPage) -> None:
+    await chat.ask("Hello")
+    await chat.answered()
+    await chat.choose("Rename")
+    field = chat.page.get_by_label("Title of the chat")
+    await expect(field).to_be_focused()
+    await field.fill("Of greetings")
+    await field.press("Enter")
+    await expect(chat.title).to_have_text("Of greetings")
+    await expect(chat.chats).to_have_text(["Of greetings"])
+
+
+async def test_a_fork_goes_its_own_way(chat: ChatPage) -> None:
+    await chat.ask("The first")
+    await chat.answered()
+    await chat.ask("The second")
+    await chat.answered(2)
+    await chat.answers.first.get_by_role("button", name="Fork from here").click()
+    await expect(chat.title).to_have_text("The first (fork)")
+    await expect(chat.questions).to_have_count(1)
+    await chat.ask("Another second")
+    await chat.answered(2)
+    await chat.page.get_by_role("button", name="The first", exact=True).click()
+    await expect(chat.questions.nth(1)).to_contain_text("The second")
+
+
+async def test_an_answer_is_made_anew_and_takes_the_place_of_the_old(chat: ChatPage, engine: EngineProcess) -> None:
+    await chat.ask("Once more")
+    await expect(await chat.answered()).to_contain_text("You said: Once more")
+    await engine.script("say", text="Something else this time.", piece=6)
+    await chat.page.get_by_role("button", name="Regenerate").click()
+    await expect(await chat.answered()).to_contain_text("Something else this time.")
+    await chat.page.get_by_role("button", name="New chat").click()
+    await chat.page.get_by_role("button", name="Once more", exact=True).click()
+    await expect(chat.answers).to_have_count(1)
+    await expect(chat.answers).to_contain_text("Something else this time.")
+
+
+async def test_a_message_is_edited_and_sent_again(chat: ChatPage) -> None:
+    await chat.ask("A mistkae")
+    await chat.answered()
+    await chat.ask("What follows from it")
+    await chat.answered(2)
+    first = chat.questions.first
+    await first.hover()
+    await first.get_by_role("button", name="Edit").click()
+    field = first.get_by_label("Edit the message")
+    await expect(field).to_be_focused()
+    await field.fill("No mistake")
+    await first.get_by_role("button", name="Send again").click()
+    await expect(await chat.answered()).to_contain_text("You said: No mistake")
+    await expect(chat.questions).to_have_count(1)
+    await expect(chat.questions).to_contain_text("No mistake")
+
+
+@pytest.mark.parametrize(("form", "ending"), [("Markdown", "md"), ("JSON", "json")])
+async def test_a_chat_is_exported_as_a_file(chat: ChatPage, form: str, ending: str) -> None:
+    await chat.ask("Keep this")
+    await chat.answered()
+    async with chat.page.expect_download() as download:
+        await chat.choose(f"Export as {form}")
+    file = await download.value
+    assert file.suggested_filename == f"Keep this.{ending}"
+    assert "You said: Keep this" in Path(await file.path()).read_text(encoding="utf-8")
+
+
+async def test_a_stopped_answer_is_kept_as_far_as_it_went(chat: ChatPage, engine: EngineProcess) -> None:
+    await engine.script("hang", chunks=3)
+    await chat.ask("one two three four five")
+    await expect(chat.answers).to_contain_text("You said")
+    await chat.stop.click()
+    await expect(chat.answers.get_by_role("button", name="Fork from here")).to_be_visible()
+    await chat.page.get_by_role("button", name="New chat").click()
+    await chat.page.get_by_role("button", name="one two three four five").click()
+    await expect(chat.answers).to_contain_text("You said")
+    await expect(chat.answers).to_contain_text("Stopped.")
+    await chat.page.get_by_role("button", name="Regenerate").click()
+    await expect(await chat.answered()).to_contain_text("You said: one two three four five")
+
+
+async def test_a_chat_that_is_gone_is_told_and_what_was_written_stays(
+    chat: ChatPage, redis_server: RedisServer
+) -> None:
+    await chat.ask("Soon gone")
+    await chat.answered()
+    redis_server.flush()
+    await chat.ask("Written in vain")
+    await expect(chat.title).to_have_text("New chat")
+    await expect(chat.field).to_have_value("Written in vain")
+
+
+async def test_a_sign_in_that_ends_loses_nothing(
+    browser: Browser, engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"auth.jwt_ttl_seconds": 8}
+    async with (
+        GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as brief,
+        watched_page(browser, brief.base_url) as opened,
+    ):
+        await brief.ready()
+        chat = ChatPage(opened.page)
+        await chat.sign_in(brief.key)
+        await expect(opened.page.locator(".toast")).to_contain_text("Your sign-in ends in two minutes.")
+        await chat.ask("Before it ended")
+        await chat.answered()
+        await chat.field.fill("A draft")
+        await expect(opened.page.get_by_role("alert")).to_contain_text("Sign in again", timeout=20_000)
+        await opened.page.get_by_label("API key or token").fill(brief.key)
+        await opened.page.keyboard.press("Enter")
+        await expect(chat.title).to_have_text("Before it ended")
+        await expect(chat.questions).to_contain_text("Before it ended")
+        await expect(chat.field).to_have_value("A draft")
+
+
+async def test_an_engine_that_loads_shows_how_far_it_is(browser: Browser, redis_server: RedisServer) -> None:
+    async def status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        said = b'{"state": "starting", "stage": "loading weights", "elapsed_seconds": 12.3}'
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(said), said))
+        writer.close()
+
+    async with await asyncio.start_server(status, "127.0.0.1") as supervisor:
+        settings = {"engine.port": free_port(), "engine.status_port": supervisor.sockets[0].getsockname()[1]}
+        async with (
+            GatewayProcess(redis_server.url, [], settings) as gateway,
+            watched_page(browser, gateway.base_url) as opened,
+        ):
+            chat = ChatPage(opened.page)
+            await chat.sign_in(gateway.key)
+            await expect(opened.page.get_by_text("The engine is loading: loading weights (12 s)")).to_be_visible()
+            await chat.field.fill("Too early")
+            await expect(chat.send).to_be_disabled()
+
+
+async def test_an_image_goes_along_where_the_model_reads_images(
+    browser: Browser, engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"engine.max_images": 1}
+    async with (
+        GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway,
+        watched_page(browser, gateway.base_url) as opened,
+    ):
+        await gateway.ready()
+        chat = ChatPage(opened.page)
+        await chat.sign_in(gateway.key)
+        async with opened.page.expect_file_chooser() as chooser:
+            await opened.page.get_by_role("button", name="Attach an image").click()
+        picture: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": RED_PIXEL}
+        await (await chooser.value).set_files([picture])
+        await expect(opened.page.get_by_role("button", name="Remove the image")).to_be_visible()
+        await chat.ask("What is this?")
+        await chat.answered()
+        await expect(chat.questions.get_by_role("img", name="Attached image")).to_be_visible()
+        [message] = json.loads((await engine.asked())[-1]["body"])["messages"]
+        assert [part["type"] for part in message["content"]] == ["image_url", "text"]
+        assert message["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+async def test_no_image_can_be_attached_where_the_model_reads_none(
+    browser: Browser, engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"engine.max_images": 0}
+    async with (
+        GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway,
+        watched_page(browser, gateway.base_url) as opened,
+    ):
+        chat = ChatPage(opened.page)
+        await chat.sign_in(gateway.key)
+        await expect(opened.page.get_by_role("button", name="Attach an image")).to_be_hidden()

@@ -57,7 +57,7 @@ async def test_models_are_listed_without_paths(gateway: GatewayProcess) -> None:
     listed = (await gateway.client.get("/v1/models")).json()
     one = (await gateway.client.get("/v1/models/fake")).json()
     assert listed["data"] == [one]
-    assert set(one) == {"id", "object", "created", "owned_by", "max_model_len"}
+    assert set(one) == {"id", "object", "created", "owned_by", "modalities", "max_model_len"}
     missing = await gateway.client.get("/v1/models/none")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
@@ -161,3 +161,32 @@ async def test_tokens_are_counted_without_generating(gateway: GatewayProcess, en
     for wrong, param in (({"model": "fake", "messages": []}, "messages"), ({"model": "none", "prompt": "x"}, "model")):
         refused = await gateway.client.post("/v1/tokenize", json=wrong)
         assert refused.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("images", "audios", "expected"),
+    [(0, 0, ["text"]), (1, 0, ["text", "image"]), (2, 1, ["text", "image", "audio"])],
+)
+async def test_a_model_says_what_a_message_may_hold(
+    engine: EngineProcess, redis_server: RedisServer, images: int, audios: int, expected: list[str]
+) -> None:
+    settings = {"engine.max_images": images, "engine.max_audios": audios}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        [card] = (await gateway.client.get("/v1/models")).json()["data"]
+        assert card["modalities"] == expected
+
+
+async def test_nothing_is_loading_while_an_engine_is_ready_or_where_no_supervisor_is_known(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    assert (await gateway.client.get("/health/detailed")).json()["loading"] is None
+    await engine.show(health=503)
+    for _ in range(100):
+        loading = (await gateway.client.get("/health/detailed")).json()["loading"]
+        if loading is not None:
+            break
+        await asyncio.sleep(0.05)
+    assert loading == {"stage": None, "seconds": None}
+    await engine.show(health=200)
+    await gateway.ready()

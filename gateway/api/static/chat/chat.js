@@ -71,6 +71,13 @@ export class Chat extends EventTarget {
     return this.current?.model || this.model;
   }
 
+  /** Goes on with what somebody left who had to sign in again. */
+  async resume({ session, draft }) {
+    this.draft = draft;
+    if (session) await this.open(this.sessions.find(({ id }) => id === session.id) ?? session);
+    this.#say("composer");
+  }
+
   startNew() {
     this.stop();
     this.current = null;
@@ -290,14 +297,6 @@ export class Chat extends EventTarget {
       this.#take(messages);
       this.#say("thread");
     }
-    this.#raise(session);
-  }
-
-  /** Puts a chat that was just used at the top. */
-  #raise(session) {
-    const others = this.sessions.filter((each) => each.id !== session.id);
-    this.sessions = [session, ...others];
-    this.#say("sessions");
   }
 
   async #read(session) {
@@ -338,6 +337,11 @@ export class Chat extends EventTarget {
         this.#notice(absent ? t("not_offered") : error.message || t("unreachable"), true);
       }
     }
+  }
+
+  /** Tells everybody something. */
+  tell(text) {
+    this.#notice(text, true);
   }
 
   /** Tells something: to screen readers, and to everybody where it is `seen`. */

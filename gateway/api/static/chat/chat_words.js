@@ -76,7 +76,7 @@ export const CHAT_WORDS = {
     wait_over: "You can send again.",
     quota: "Your quota is used up. {message}",
     loading: "The engine is not ready yet.",
-    loading_stage: "The engine is loading: {stage}",
+    loading_stage: "The engine is loading: {stage} ({seconds} s)",
     ready_again: "The engine is ready.",
   },
   zh: {
@@ -154,7 +154,7 @@ export const CHAT_WORDS = {
     wait_over: "现在可以再次发送。",
     quota: "配额已用完。{message}",
     loading: "引擎尚未就绪。",
-    loading_stage: "引擎正在加载：{stage}",
+    loading_stage: "引擎正在加载：{stage}（{seconds} 秒）",
     ready_again: "引擎已就绪。",
   },
 };

@@ -1,6 +1,6 @@
 // Where the chat page begins: whoever has not signed in gets the form, everybody else the chat.
 
-import { signedIn, signInByCode, signInFromAnotherPage } from "../page/account.js";
+import { bearer, signedIn, signInByCode, signInFromAnotherPage } from "../page/account.js";
 import { fill } from "../page/dom.js";
 import { PAGE_WORDS } from "../page/page_words.js";
 import { signInView } from "../page/sign_in.js";
@@ -16,7 +16,8 @@ let chat = null;
 let shell = null;
 let readiness = null;
 let note = "";
-let draft = null;
+let whoWas = null;
+let left = null;
 
 function draw() {
   shell?.end();
@@ -37,21 +38,29 @@ function onAccount() {
 
 async function open() {
   note = "";
+  whoWas = who();
   chat = new Chat();
-  if (draft) chat.draft = draft;
   draw();
   readiness = watchReadiness((problem) => chat?.setProblem(problem));
   chat.addEventListener("failed", () => readiness?.soon());
   await chat.load();
+  if (left?.who === who()) await chat.resume(left);
+  left = null;
 }
 
 function close() {
   chat.stop();
   readiness.end();
-  ({ draft } = chat);
+  // Whoever signs in again goes on where they were; somebody else finds nothing of it.
+  left = { who: whoWas, session: chat.current, draft: chat.draft };
   chat = readiness = null;
   note = "session_over";
   draw();
+}
+
+function who() {
+  const { iss, tenant, sub } = bearer();
+  return JSON.stringify([iss, tenant, sub]);
 }
 
 async function begin() {
@@ -67,5 +76,6 @@ learn(PAGE_WORDS);
 learn(CHAT_WORDS);
 applyTheme();
 addEventListener("account", onAccount);
+addEventListener("accountending", () => chat?.tell(t("session_ending")));
 addEventListener("language", draw);
 begin();

@@ -32,9 +32,8 @@ export function watchReadiness(tell) {
 async function lookOnce() {
   try {
     if ((await fetch("/health/ready", { cache: "no-store" })).ok) return null;
-    const { engines } = await json("/health/detailed");
-    const [engine] = engines;
-    return { stage: engine?.stage ?? null, seconds: engine?.stage_seconds ?? null };
+    const { loading } = await json("/health/detailed");
+    return { stage: loading?.stage ?? null, seconds: loading?.seconds ?? null };
   } catch {
     return { stage: null, seconds: null };
   }

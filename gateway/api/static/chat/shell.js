@@ -2,7 +2,7 @@
 
 import { fill, h, icon } from "../page/dom.js";
 import { switches } from "../page/switches.js";
-import { t } from "../page/words.js";
+import { number, t } from "../page/words.js";
 import { Composer } from "./composer.js";
 import { askedText, confirmed } from "./dialog.js";
 import { askedParameters } from "./parameters.js";
@@ -104,7 +104,9 @@ export class Shell {
   #drawBanner() {
     const { problem } = this.#chat;
     this.#banner.hidden = !problem;
-    if (problem) this.#banner.textContent = problem.stage ? t("loading_stage", { stage: problem.stage }) : t("loading");
+    if (!problem) return;
+    const { stage, seconds } = problem;
+    this.#banner.textContent = stage ? t("loading_stage", { stage, seconds: number(seconds ?? 0) }) : t("loading");
   }
 
   #tell({ text, seen }) {

@@ -3,7 +3,7 @@
 // The credential lives in this module's memory and nowhere else: not in storage, not in a cookie, not in the address bar.
 // Another page of this origin, opened beside this one, may ask for it over a BroadcastChannel, which no other origin hears.
 
-const RENEW_BEFORE_SECONDS = 120;
+const WARN_BEFORE_SECONDS = 120;
 const ASK_OTHERS_MS = 150;
 
 const channel = new BroadcastChannel("gemma-gateway.account");
@@ -125,17 +125,14 @@ function take(given) {
   token = given;
   clearTimeout(timer);
   const { exp } = bearer();
-  if (exp) timer = setTimeout(renew, Math.max(5, exp - Date.now() / 1000 - RENEW_BEFORE_SECONDS) * 1000);
+  if (exp) timer = setTimeout(warn, (exp - Date.now() / 1000 - WARN_BEFORE_SECONDS) * 1000, exp);
   dispatchEvent(new Event("account"));
 }
 
-async function renew() {
-  try {
-    const renewed = await exchange(token);
-    if (renewed !== null) take(renewed);
-  } catch {
-    // The next request finds out that the token has ended, and the page asks for a credential.
-  }
+/** A token can't be exchanged for a longer one, so that a stolen one ends: whoever goes on signs in again. */
+function warn(exp) {
+  dispatchEvent(new Event("accountending"));
+  timer = setTimeout(forget, exp * 1000 - Date.now());
 }
 
 function forget() {
