@@ -4,13 +4,15 @@
 
 They read the gateway's settings and run under its uvicorn configuration. `relay` passes requests on over our engine
 connection and does nothing else. `context` has the request's context around that, `authenticated` the authentication
-too. `probed` is the whole gateway with `GET /bench/tasks` added: how many asyncio tasks there are.
+too. `probed` is the whole gateway with `GET /bench/tasks` added, how many asyncio tasks there are, and
+`GET /bench/objects`, how many objects the garbage collector follows once it has collected.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -97,12 +99,15 @@ def authenticated(settings: Settings) -> ASGIApp:
 
 
 def probed(settings: Settings) -> ASGIApp:
-    """Return the gateway, and beside it the number of its tasks."""
+    """Return the gateway, and beside it the numbers of its tasks and objects."""
     app = create_app(settings)
 
     async def with_probe(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/bench/tasks":
             await _answer(send, str(len(asyncio.all_tasks())).encode())
+        elif scope["type"] == "http" and scope["path"] == "/bench/objects":
+            gc.collect()
+            await _answer(send, str(len(gc.get_objects())).encode())
         else:
             await app(scope, receive, send)
 
