@@ -63,38 +63,40 @@ class Pipeline:
             settlement.session_id = recall.session_id
             home = home_of(call.caller.tenant, recall.session_id, asked.body)
             prompt = await self._composed(call, asked, recall, home, settlement)
-            demand = _demand(call, prompt, home)
-            permit = owned.enter_context(await self._admit(call, prompt, demand, settlement))
+            permit = owned.enter_context(await self._admit(call, prompt, home, settlement))
             settlement.headers = permit.headers
             hold(prompt)
-            answer = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
+            demand = _demand(call, prompt, home, permit.prompt_tokens)
+            answer, place = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
             keep_partial = self._settings.sessions.keep_partial
-            return Reply(answer, prompt, recall, permit, settlement, owned.pop_all(), keep_partial)
+            return Reply(answer, prompt, place, recall, permit, settlement, owned.pop_all(), keep_partial)
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
         prompt = compose(self._parse(call, settlement), History(), self._settings.prompt, self._media)
         with await self._limiter.reserve(call.caller, call.request_id, prompt.model, Expected(0, 0)) as permit:
             settlement.headers = permit.headers
-            counted = await self._count(call, prompt, _demand(call, prompt, home=0), settlement)
+            counted = await self._count(call, prompt, 0, prompt.prefill_tokens, settlement)
             permit.sent, permit.usage = True, Usage(0, 0)
             return counted
 
-    async def _count(self, call: Call, prompt: Prompt, demand: Demand, settlement: Settlement) -> TokenCount:
-        place = await self._fleet.place(demand)
+    async def _count(
+        self, call: Call, prompt: Prompt, home: int, prefill_tokens: int, settlement: Settlement
+    ) -> TokenCount:
+        place = await self._fleet.place(_demand(call, prompt, home, prefill_tokens))
         try:
             settlement.replica = place.replica.name
             return await count_tokens(self._engines, place.replica, prompt, call.request_id)
         finally:
             place.release()
 
-    async def _admit(self, call: Call, prompt: Prompt, demand: Demand, settlement: Settlement) -> Permit:
+    async def _admit(self, call: Call, prompt: Prompt, home: int, settlement: Settlement) -> Permit:
         """Reserve what the prompt is expected to cost, counted by an engine where an estimate is not good enough."""
         expected = self._limiter.expected(call.caller, prompt)
         if self._limiter.is_near_capacity(call.caller, prompt, expected) and self._counting < _MAX_COUNTING:
             self._counting += 1
             try:
-                counted = await self._count(call, prompt, demand, settlement)
+                counted = await self._count(call, prompt, home, expected.prompt_tokens, settlement)
             finally:
                 self._counting -= 1
             self._limiter.check_fits(call.caller, prompt, counted.tokens)
@@ -115,7 +117,7 @@ class Pipeline:
         if prompt.counted_tokens + prompt.text_bytes + prompt.media_tokens <= room_tokens or room_tokens <= 0:
             return prompt
         for _ in range(_MOST_CUTS):
-            counted = await self._count(call, prompt, _demand(call, prompt, home), settlement)
+            counted = await self._count(call, prompt, home, prompt.prefill_tokens, settlement)
             excess_tokens = counted.tokens - int(room_tokens * settings.sessions.trim_to)
             if counted.tokens <= room_tokens or not recall.trim(excess_tokens):
                 return replace(prompt, counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
@@ -144,7 +146,7 @@ class Pipeline:
         owned: ExitStack,
         *,
         keeps_text: bool,
-    ) -> Answer:
+    ) -> tuple[Answer, Place]:
         """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept.
 
         From the moment an engine is asked, leaving early is not free: what it has counted is charged, or else what
@@ -180,7 +182,7 @@ class Pipeline:
                 place.answered()
                 owned.callback(place.release)
                 owned.callback(answer.close)
-                return answer
+                return answer, place
 
     async def _ask(
         self, call: Call, prompt: Prompt, place: Place, permit: Permit, keeps_text: bool, traceparent: str | None
@@ -195,11 +197,11 @@ class Pipeline:
         )
 
 
-def _demand(call: Call, prompt: Prompt, home: int) -> Demand:
+def _demand(call: Call, prompt: Prompt, home: int, prefill_tokens: int) -> Demand:
     return Demand(
         model=prompt.model,
         tenant=call.caller.tenant,
-        prefill_tokens=prompt.prefill_tokens,
+        prefill_tokens=prefill_tokens,
         needs_media=prompt.media_tokens > 0,
         home=home,
         weight=call.caller.weight,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from gateway.domain import Prompt
+from gateway.errors import EngineFailure, GatewayError
 from gateway.quota import Permit
+from gateway.routing import Place
 from gateway.sessions import Recall
 from gateway.settlement import Settlement
 from gateway.upstream import Answer, StreamedAnswer
@@ -22,6 +24,7 @@ class Reply:
         self,
         answer: Answer,
         prompt: Prompt,
+        place: Place,
         recall: Recall,
         permit: Permit,
         settlement: Settlement,
@@ -30,6 +33,7 @@ class Reply:
     ) -> None:
         self._answer = answer
         self._prompt = prompt
+        self._place = place
         self._permit = permit
         self._recall = recall
         self._settlement = settlement
@@ -55,6 +59,11 @@ class Reply:
         """After the last byte for the client: let the engine's connection be used again."""
         if isinstance(self._answer, StreamedAnswer):
             await self._answer.finish()
+
+    def failed(self, error: GatewayError) -> None:
+        """Note why the answer goes no further: an engine that breaks off what it has begun fails like any other."""
+        if isinstance(error, EngineFailure):
+            self._place.failed(error)
 
     def close(self) -> None:
         """Charge the usage and let everything go, at once and any number of times: nothing here waits.

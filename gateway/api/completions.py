@@ -110,6 +110,8 @@ async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, respons
         await response.send(reply)
     except GatewayError as error:
         settlement.failed(error)
+        if reply is not None:
+            reply.failed(error)
         await response.send_error(error)
     except asyncio.CancelledError:
         if not response.stalled:

@@ -15,7 +15,7 @@ _MOST_DOUBLINGS = 16
 
 
 def answered(member: Member) -> None:
-    """Note that a request got its first content."""
+    """Note that a request got its answer, or what its client wanted of it."""
     member.failures = 0
 
 

@@ -112,17 +112,17 @@ class Fleet:
     # What places tell.
 
     def answered(self, place: Place) -> None:
-        """Note a first content: the prompt has been read, and the engine works."""
-        member = place.member
-        member.prefill_tokens -= place.prefill_tokens
-        if member.failures:
-            breaker.answered(member)
+        """Note a first content: the prompt has been read."""
+        place.member.prefill_tokens -= place.prefill_tokens
         if self._waiting.line:
             self._waiting.grant()
 
     def leave(self, place: Place) -> None:
         """Count a request out."""
         if place.has_content:
+            # Only now: an engine that begins every answer and ends none does not work.
+            if place.member.failures and not place.has_failed:
+                breaker.answered(place.member)
             self._waiting.rate.ended(time.monotonic() - place.taken_at)
             self._count_out(place.member, 0)
         else:

@@ -32,6 +32,7 @@ class Place:
     prefill_tokens: int
     taken_at: float
     has_content: bool = False
+    has_failed: bool = False
     _held: bool = True
 
     @property
@@ -46,7 +47,8 @@ class Place:
         self.prefill_tokens = 0
 
     def failed(self, failure: EngineFailure) -> None:
-        """Note what the engine did in place of an answer, and release."""
+        """Note what the engine did in place of an answer, or of the rest of one, and release."""
+        self.has_failed = True
         self.release()
         self.counts.failed(self, failure)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
-from tests.flow.chat import content, post
+from tests.flow.chat import content, payloads, post
 
 REPLICA = "x-gateway-replica"
 
@@ -182,3 +182,19 @@ async def test_a_conversation_stays_with_one_engine_and_many_are_spread(redis_se
             assert len(set(asked)) == 1
             homes.append(asked[0])
         assert len(set(homes)) == 2
+
+
+async def test_an_engine_that_cuts_every_stream_is_left_out(redis_server: RedisServer) -> None:
+    async with EngineProcess("--model", "fake") as cuts, EngineProcess("--model", "fake") as works:
+        urls = [cuts.replica.base_url, works.replica.base_url]
+        settings = {"routing.policy": "round_robin", "routing.breaker_failures": 2}
+        async with GatewayProcess(redis_server.url, urls, settings) as gateway:
+            await until(gateway, cuts, "ready")
+            await until(gateway, works, "ready")
+            await cuts.script("cut_mid_stream", times=-1, chunks=3)
+            ends = [
+                payloads((await post(gateway.client, "a b c d e f", stream=True)).text)[-1] == "[DONE]"
+                for _ in range(12)
+            ]
+    assert ends.count(False) == 2
+    assert all(ends[4:])

@@ -12,7 +12,7 @@ from gateway.errors import (
     EngineRefused,
     EngineTimedOut,
 )
-from gateway.routing import Fleet
+from gateway.routing import Fleet, Place
 from gateway.routing.member import State
 from gateway.telemetry.metrics import Metrics
 from tests.unit.gateway.routing.fleets import M, fleet, in_flight
@@ -58,6 +58,31 @@ async def test_an_engine_that_fails_again_and_again_is_left_out_but_never_the_la
     assert [member.state for member in made.members] == [State.SICK, State.READY]
     assert made.members[0].ejected_until > time.monotonic()
     assert in_flight(made) == [0, 0]
+
+
+async def begun(made: Fleet) -> Place:
+    """Return a place at the first engine whose answer has begun."""
+    place = await made.place(M, {each.replica.name for each in made.members[1:]})
+    place.answered()
+    return place
+
+
+async def test_an_engine_that_begins_every_answer_and_ends_none_is_left_out() -> None:
+    made = fleet(engines=2, max_in_flight=50, breaker_failures=3)
+    for _ in range(3):
+        (await begun(made)).failed(EngineBroke("cut"))
+    assert [member.state for member in made.members] == [State.SICK, State.READY]
+    assert in_flight(made) == [0, 0]
+
+
+async def test_an_answer_that_ends_ends_the_row_of_failures() -> None:
+    made = fleet(engines=2, max_in_flight=50, breaker_failures=3)
+    for _ in range(2):
+        (await begun(made)).failed(EngineBroke("cut"))
+    (await begun(made)).release()
+    for _ in range(2):
+        (await begun(made)).failed(EngineBroke("cut"))
+    assert made.members[0].state is State.READY
 
 
 async def test_a_refusal_for_being_full_is_no_failure_of_the_engine() -> None:
