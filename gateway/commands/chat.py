@@ -15,6 +15,7 @@ from gateway.commands.chat_client import ChatClient, ChatFailed, Turn
 with contextlib.suppress(ImportError):
     import readline  # noqa: F401 - its import is what gives input() line editing
 
+_NEW = "new"
 _HELP = "/new starts over, /quit or Ctrl-D ends, Ctrl-C stops an answer."
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens, seen from its own machine
 
@@ -25,6 +26,9 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="file with the API key (default: DATA_DIR/key)")
     parser.add_argument("--model", metavar="NAME", help="model to ask for (default: the server's first)")
     parser.add_argument("--system", metavar="TEXT", help="system message")
+    parser.add_argument(
+        "--session", metavar="ID", help="go on in a session that the gateway keeps; 'new' makes one and prints its id"
+    )
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer (default: the server's)")
 
 
@@ -32,7 +36,10 @@ def chat(settings: Settings, options: argparse.Namespace) -> int:
     """Talk until the input ends. Return 0, or 1 where the last thing that happened was an error."""
     base_url = options.base_url or local_base_url(settings.server.host, settings.server.port)
     try:
+        if options.system and options.session not in (None, _NEW):
+            raise ChatFailed("The session has its own system message; --system goes with --session new only.")
         with ChatClient(base_url, _key(settings, options)) as client:
+            client.session = options.session
             model = options.model or client.first_model()
             conversation = Conversation(client, model, options.system, options.max_tokens, sys.stdout)
             return _talk(conversation, interactive=sys.stdin.isatty())
@@ -61,18 +68,24 @@ class Conversation:
         self._turns: list[Turn] = []
 
     def start_over(self) -> None:
-        """Forget everything but the system message."""
+        """Forget everything but the system message; where the gateway keeps a session, begin another."""
         self._turns = []
+        if self._client.session:
+            self._client.session = _NEW
 
     def ask(self, question: str) -> None:
-        """Print the answer as it comes and remember both.
+        """Print the answer as it comes and remember both; in a session the gateway does that.
 
         Ctrl-C keeps what has come so far. Raises ChatFailed; then neither question nor answer is remembered, since
         Gemma's template wants user and assistant to take turns.
         """
         asked: Turn = {"role": "user", "content": question}
-        answer = self._print_answer([*self._start, *self._turns, asked])
-        if answer:
+        session = self._client.session
+        start = self._start if session in (None, _NEW) else []
+        answer = self._print_answer([*start, *self._turns, asked])
+        if session == _NEW and self._client.session != _NEW:
+            print(f"The session is {self._client.session}; --session goes on in it.", file=sys.stderr)
+        if answer and not session:
             self._turns += [asked, {"role": "assistant", "content": answer}]
 
     def _print_answer(self, turns: list[Turn]) -> str:

@@ -29,6 +29,8 @@ class ChatClient:
     def __init__(self, base_url: str, key: str, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._base_url = base_url.rstrip("/")
+        self.session: str | None = None
+        """The session that answers are in, which the server keeps; 'new' until it has made one."""
         # A proxy from the environment is for the world outside, not for this machine.
         outside = not is_loopback(urlsplit(base_url).hostname or "")
         self._http = httpx.Client(headers=headers, timeout=_TIMEOUT, trust_env=outside, transport=transport)
@@ -53,19 +55,34 @@ class ChatClient:
             raise ChatFailed(f"{self._base_url} lists no model; name one with --model.") from None
 
     def answer(self, model: str, turns: list[Turn], max_tokens: int | None) -> Generator[Piece]:
-        """Yield the answer as it comes. Raises ChatFailed; closing the generator closes the connection."""
+        """Yield the answer as it comes. Raises ChatFailed; closing the generator closes the connection.
+
+        In a session `turns` are what is new.
+        """
         body: dict[str, Any] = {"model": model, "messages": turns, "stream": True}
         if max_tokens is not None:
             body["max_tokens"] = max_tokens
+        headers = {"x-session-id": self.session} if self.session else {}
         try:
-            with self._http.stream("POST", f"{self._base_url}/chat/completions", json=body) as response:
+            with self._http.stream(
+                "POST", f"{self._base_url}/chat/completions", json=body, headers=headers
+            ) as response:
                 if response.status_code != httpx.codes.OK:
                     raise ChatFailed(_error_sentence(response.read(), response.status_code))
+                self._note_session(response)
                 yield from _pieces(response.iter_lines())
         except httpx.RemoteProtocolError as error:
             raise ChatFailed("The connection was lost before the answer was complete.") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
+
+    def _note_session(self, response: httpx.Response) -> None:
+        """Note what the session is called. Raises ChatFailed for a server that has none, and so would forget."""
+        if self.session is None:
+            return
+        if "x-session-id" not in response.headers:
+            raise ChatFailed(f"{self._base_url} keeps no sessions.")
+        self.session = response.headers["x-session-id"]
 
     def _unreachable(self, error: Exception) -> ChatFailed:
         if isinstance(error, httpx.ReadTimeout):

@@ -27,9 +27,11 @@ def events(*contents: str, reason: str = "stop", done: bool = True) -> bytes:
 class Server:
     """Answers every chat with `body` and remembers what it was asked."""
 
-    def __init__(self, body: bytes = b"", status: int = 200) -> None:
+    def __init__(self, body: bytes = b"", status: int = 200, *, sessions: bool = True) -> None:
         self.body = body or events("Hel", "lo")
         self.status = status
+        self.sessions = sessions
+        self.made = 0
         self.asked: list[dict[str, Any]] = []
         self.headers: list[httpx.Headers] = []
 
@@ -38,7 +40,14 @@ class Server:
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"data": [{"id": "gemma"}]})
         self.asked.append(json.loads(request.content))
-        return httpx.Response(self.status, content=self.body)
+        return httpx.Response(self.status, content=self.body, headers=self._session(request))
+
+    def _session(self, request: httpx.Request) -> dict[str, str]:
+        session = request.headers.get("x-session-id")
+        self.made += session == "new"
+        if session is None or not self.sessions:
+            return {}
+        return {"x-session-id": f"sess_{self.made}" if session == "new" else session}
 
     @property
     def turns(self) -> list[list[tuple[str, str]]]:
@@ -76,6 +85,41 @@ def test_lines_through_a_pipe_are_answered_one_after_another(
     ]
     assert [server.asked[0][name] for name in ("model", "max_tokens", "stream")] == ["gemma", 9, True]
     assert {headers["authorization"] for headers in server.headers} == {"Bearer gg_local"}
+
+
+def test_in_a_session_only_what_is_new_is_sent_and_new_begins_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    server = Server()
+    flags = ("--session", "new", "--system", "Be brief.", "--model", "m")
+    assert run(monkeypatch, server, "one\ntwo\n/new\nthree\n", tmp_path, *flags) == 0
+    system = ("system", "Be brief.")
+    assert server.turns == [[system, ("user", "one")], [("user", "two")], [system, ("user", "three")]]
+    assert [headers["x-session-id"] for headers in server.headers] == ["new", "sess_1", "new"]
+    shown = capsys.readouterr()
+    assert shown.out == "Hello\n" * 3
+    assert [line.split()[3] for line in shown.err.splitlines()] == ["sess_1;", "sess_2;"]
+
+
+def test_a_session_that_is_there_goes_on_with_its_own_system_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    server = Server()
+    assert run(monkeypatch, server, "one\n", tmp_path, "--session", "sess_7", "--model", "m") == 0
+    assert (server.turns, server.headers[0]["x-session-id"]) == ([[("user", "one")]], "sess_7")
+    assert capsys.readouterr().err == ""
+    assert run(monkeypatch, server, "two\n", tmp_path, "--session", "sess_7", "--system", "Rhyme.") == 1
+    assert "--system goes with --session new only" in capsys.readouterr().err
+    assert len(server.asked) == 1
+
+
+def test_a_server_without_sessions_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    server = Server(sessions=False)
+    flags = ("--session", "new", "--base-url", "http://elsewhere/v1", "--model", "m")
+    assert run(monkeypatch, server, "one\n", tmp_path, *flags) == 1
+    assert capsys.readouterr().err == "http://elsewhere/v1 keeps no sessions.\n"
 
 
 def test_this_machines_key_does_not_go_to_a_server_that_was_named(
