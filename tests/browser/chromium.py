@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -26,7 +26,8 @@ def chromium_path() -> str | None:
 
 @asynccontextmanager
 async def running_chromium(path: str) -> AsyncIterator[Browser]:
-    """Run the browser until exit."""
+    """Run the browser until exit. What is expected of a page may take its time: a busy machine has few cores."""
+    expect.set_options(timeout=20_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         try:
@@ -69,5 +70,5 @@ async def watched_page(browser: Browser, base_url: str, **context: Any) -> Async
         watched.page.on("console", on_console)
         watched.page.on("pageerror", lambda error: watched.console.append(str(error)))
         opened.on("request", on_request)
-        watched.page.set_default_timeout(15_000)
+        watched.page.set_default_timeout(30_000)
         yield watched

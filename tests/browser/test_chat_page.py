@@ -21,7 +21,7 @@ from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
 from tests.flow.chat import post
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 RED_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -342,6 +342,7 @@ async def test_a_chat_that_is_gone_is_told_and_what_was_written_stays(
     await expect(chat.field).to_have_value("Written in vain")
 
 
+@pytest.mark.slow
 async def test_a_sign_in_that_ends_loses_nothing(
     browser: Browser, engine: EngineProcess, redis_server: RedisServer
 ) -> None:

@@ -13,7 +13,7 @@ from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 from tests.flow.chat import post
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 
 async def test_it_shows_what_happens_while_it_happens(

@@ -14,7 +14,7 @@ from tests.browser.chromium import Watched, watched_page
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 
 class Beacon:

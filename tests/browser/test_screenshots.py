@@ -18,7 +18,7 @@ from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
 from tests.flow.chat import post
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 WIDE = {"width": 1200, "height": 760}
 SETTINGS = {"engine.served_model_name": "gemma-3n", "limits.requests_per_minute": 600}

@@ -135,8 +135,11 @@ export class Chat extends EventTarget {
     });
   }
 
+  /** Ends the answer that is being written. What is next need not wait until it is put away. */
   stop() {
     this.running?.abort();
+    this.running = null;
+    this.#say("composer");
   }
 
   async rename(title) {
@@ -189,7 +192,7 @@ export class Chat extends EventTarget {
     this.#notice(t("answering"));
     let synced = false;
     try {
-      await this.#begin(content);
+      await this.#begin(content, control.signal);
       const done = await turn({
         sessionId: this.current.id,
         content,
@@ -216,13 +219,17 @@ export class Chat extends EventTarget {
   }
 
   /** Makes the chat that the first message is for. */
-  async #begin(content) {
+  async #begin(content, signal) {
     if (this.current) return;
     const text = typeof content === "string" ? content : content.find((part) => part.type === "text")?.text ?? "";
     const title = text.replace(/\s+/g, " ").slice(0, TITLE_CHARACTERS);
     const model = this.model ? { model: this.model } : {};
-    this.current = await api.createSession({ title, system: this.system, ...model });
-    this.sessions.unshift(this.current);
+    const made = await api.createSession({ title, system: this.system, ...model });
+    this.sessions.unshift(made);
+    this.#say("sessions");
+    // Whoever has left it meanwhile is not brought back.
+    signal.throwIfAborted();
+    this.current = made;
     this.#say("sessions");
   }
 
