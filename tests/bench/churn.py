@@ -1,6 +1,6 @@
 """Whether requests leave anything behind, whole ones and ones whose client left: many short ones, then a close look.
 
-    python -m tests.bench.churn [--requests N] [--at-once N] [--leaving SHARE]
+    python -m tests.bench.churn [--requests N] [--seconds S] [--at-once N] [--leaving SHARE]
 
 A real gateway with all limits on, two scripted engines and a real Redis. The limit of concurrent requests is twice what
 runs at once: a leaked lease in Redis soon shows as a refusal. Prints how the requests ended, what the process had at
@@ -42,9 +42,10 @@ _HELD = ("gateway_replica_in_flight", "gateway_replica_prefill_tokens", "gateway
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to do. `leaving` is the share of requests whose client means to leave."""
+    """How much to do, and in how many `seconds` at most, if not 0. `leaving`: the share whose client means to leave."""
 
     requests: int = 200_000
+    seconds: float = 0.0
     at_once: int = 32
     leaving: float = 0.3
     seed: int = 1
@@ -94,6 +95,10 @@ async def run(plan: Plan) -> Churned:
             settings = {
                 **EVERYTHING,
                 "limits.concurrent_requests": str(2 * plan.at_once),
+                # A busy machine may keep everything waiting; that is not what is looked at.
+                "redis.timeout_seconds": "10",
+                "routing.connect_timeout_seconds": "60",
+                "routing.poll_timeout_seconds": "60",
                 "routing.engines": f"{one.replica.base_url},{two.replica.base_url}",
             }
             engine = Started(one.replica.base_url, store.tree)
@@ -109,16 +114,17 @@ async def _churn(plan: Plan, churned: Churned, server: Started, store: BenchRedi
     first_half = plan.requests // 2 - warm_up
     started = time.perf_counter()
     for name, requests in (("start", warm_up), ("half", first_half), ("end", plan.requests // 2)):
-        await _visit(plan, requests, server, random, churned.ends)
+        seconds = plan.seconds * requests / plan.requests or float("inf")
+        await _visit(plan, requests, server, random, churned.ends, time.monotonic() + seconds)
         churned.sights[name] = await _at_rest(server, store)
     churned.seconds = time.perf_counter() - started
 
 
-async def _visit(plan: Plan, requests: int, server: Started, random: Random, ends: Counter[str]) -> None:
+async def _visit(plan: Plan, requests: int, server: Started, random: Random, ends: Counter[str], until: float) -> None:
     door = Door(int(server.base_url.rpartition(":")[2]), KEY, MODEL)
     shares = [requests // plan.at_once + (number < requests % plan.at_once) for number in range(plan.at_once)]
     visitors = [Visitor(door, Random(random.random()), plan.leaving, ends) for _ in shares]
-    await asyncio.gather(*(visitor.visit(share) for visitor, share in zip(visitors, shares, strict=True)))
+    await asyncio.gather(*(visitor.visit(share, until) for visitor, share in zip(visitors, shares, strict=True)))
 
 
 async def _at_rest(server: Started, store: BenchRedis) -> Sight:
@@ -209,10 +215,11 @@ def main() -> None:
     usual = Plan()
     parser = argparse.ArgumentParser(prog="tests.bench.churn", description="Whether requests leave anything behind.")
     parser.add_argument("--requests", type=int, default=usual.requests)
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="end after so many, whatever is left")
     parser.add_argument("--at-once", type=int, default=usual.at_once)
     parser.add_argument("--leaving", type=float, default=usual.leaving)
     options = parser.parse_args()
-    plan = Plan(options.requests, options.at_once, options.leaving)
+    plan = Plan(options.requests, options.seconds, options.at_once, options.leaving)
     print(report(plan, uvloop.run(run(plan))))
 
 

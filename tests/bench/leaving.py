@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import struct
+import time
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,9 +65,11 @@ class Visitor:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
-    async def visit(self, requests: int) -> None:
-        """Ask so many times, then go."""
+    async def visit(self, requests: int, until: float) -> None:
+        """Ask so many times, or until that moment, then go."""
         for number in range(requests):
+            if time.monotonic() >= until:
+                break
             leaves = self._random.choice(MOMENTS) if self._random.random() < self._leaving else None
             self._ends[await self._ask(number, leaves)] += 1
         self._close()
