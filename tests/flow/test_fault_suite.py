@@ -1,6 +1,7 @@
 """Everything that can break, under load, with two gateways, three engines and Redis as real processes.
 
-Whatever happens, each request ends in a whole answer or a clear error, and afterwards nothing is held anywhere.
+Whatever happens, each request ends in a whole answer or a clear error, and afterwards nothing is held anywhere and the
+ledger has every request that an engine worked for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
@@ -32,6 +34,10 @@ SETTINGS = {
     "stream.headers_timeout_seconds": 2,
     "stream.idle_timeout_seconds": 2,
     "redis.timeout_seconds": 0.3,
+    # Far from reached: what is tested is that every reservation is settled.
+    "limits.tokens_per_minute": 1_000_000_000,
+    "limits.concurrent_requests": 1000,
+    "limits.lease_seconds": 2,
 }
 
 
@@ -161,6 +167,10 @@ async def test_every_request_ends_and_nothing_is_left(private_redis: RedisServer
         if name in FOR_ALL_TO_BE_WHOLE:
             assert set(ends) == {"whole"}
         await nothing_is_left(of.gateways, of.engines)
+        await nothing_is_reserved(of.redis)
+        settled = await in_ledger(of.gateways[0])
+        assert settled == sum([await settled_by(gateway) for gateway in of.gateways])
+        assert ends["whole"] + ends["cut"] <= settled <= ends.total()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -182,6 +192,10 @@ async def test_a_gateway_that_ends_takes_nobody_elses_requests_with_it(
         assert set(others) == {"whole"}
         assert set(ends) == {"whole", "connection"}
         await nothing_is_left(of.gateways[1:], of.engines)
+        # A killed gateway's reservations are booked by the other one, when their leases have ended.
+        await nothing_is_reserved(of.redis)
+        settled = await in_ledger(of.gateways[1])
+        assert ends["whole"] + others["whole"] <= settled <= ends.total() + others.total()
 
 
 async def nothing_is_left(gateways: list[GatewayProcess], engines: list[EngineProcess]) -> None:
@@ -200,3 +214,24 @@ async def held_at(gateway: GatewayProcess) -> float:
     lines = (await gateway.client.get("/metrics")).text.splitlines()
     in_flight = await gateway.metric("gateway_requests_in_flight") - 1
     return in_flight + sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(names))
+
+
+async def nothing_is_reserved(server: RedisServer) -> None:
+    """Wait until Redis has no reservation, lease or running request any more."""
+    kinds = ("*:leases", "*:reservations", "*:concurrent:*")
+    with redis.Redis(unix_socket_path=server.socket_path) as client:
+        async with asyncio.timeout(20):
+            while any(client.keys(kind) for kind in kinds):
+                await asyncio.sleep(0.1)
+
+
+async def in_ledger(gateway: GatewayProcess) -> int:
+    """Return the requests in the ledger, of all users."""
+    rows = (await gateway.client.get("/admin/usage")).json()["data"]
+    return sum(row["requests"] for row in rows)
+
+
+async def settled_by(gateway: GatewayProcess) -> float:
+    """Return how many requests the gateway charged for: with the engine's count, and without one."""
+    counted = await gateway.metric("gateway_reservation_used_ratio_count")
+    return counted + await gateway.metric('gateway_unmetered_requests_total{model="fake"}')
