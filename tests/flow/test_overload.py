@@ -1,4 +1,7 @@
-"""Four times what the engines can take: who is admitted is served as fast as ever, the others are told at once."""
+"""Four times what the engines can take: who is admitted is served as fast as ever, the others are told at once.
+
+Every bound is a ratio to what the same run measured at full engines, so that a busy machine moves both.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,10 @@ def p99(values: Sequence[float]) -> float:
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-async def at_capacity(client: httpx.AsyncClient, seconds: float) -> float:
-    """Return the p99 of the time to first token with every place taken and nobody waiting."""
-    until = time.monotonic() + seconds
+async def at_capacity(client: httpx.AsyncClient, seconds: float) -> tuple[float, float]:
+    """Return the p99 of the time to first token, and requests a second, with every place taken and nobody waiting."""
+    started = time.monotonic()
+    until = started + seconds
     seen: list[float] = []
 
     async def user(number: int) -> None:
@@ -64,7 +68,7 @@ async def at_capacity(client: httpx.AsyncClient, seconds: float) -> float:
             seen.append((await ask(client, f"user {number} at {len(seen)}")).seconds)
 
     await asyncio.gather(*(user(number) for number in range(ENGINES * PLACES)))
-    return p99(seen[ENGINES * PLACES :])
+    return p99(seen[ENGINES * PLACES :]), len(seen) / (time.monotonic() - started)
 
 
 async def flood(clients: Sequence[httpx.AsyncClient], seconds: float, rate: float, key: str = "") -> list[Ended]:
@@ -96,7 +100,7 @@ async def test_overload_leaves_who_is_admitted_alone_and_starves_nobody(redis_se
             made = await gateway.client.post("/admin/keys", json={"tenant": "quiet", "user": "q"})
             quiet_key = made.json()["key"]
             async with client_of(gateway.base_url, gateway.key) as client:
-                unloaded = await at_capacity(client, 5)
+                unloaded, rate = await at_capacity(client, 5)
                 noisy, quiet = await asyncio.gather(
                     flood([client], OVERLOAD_SECONDS, 4 * CAPACITY),
                     flood([client], OVERLOAD_SECONDS, 2, quiet_key),
@@ -111,15 +115,16 @@ async def test_overload_leaves_who_is_admitted_alone_and_starves_nobody(redis_se
     waits = sorted(each.retry_after_ms or 0 for each in refused)
     served = sum(each.status == 200 for each in quiet) / len(quiet)
     print(f"unloaded p99 {unloaded:.3f} s; admitted {len(admitted)}, p99 {p99(admitted):.3f} s")
-    print(f"refused {len(refused)}, half of them within {sorted(e.seconds for e in refused)[len(refused) // 2]:.4f} s")
+    refused_within = sorted(each.seconds for each in refused)[len(refused) // 2]
+    print(f"refused {len(refused)}, half of them within {refused_within:.4f} s; rate at full engines {rate:.1f} /s")
     print(
         f"waits told: {waits[0]} to {waits[-1]} ms, median {waits[len(waits) // 2]}; quiet tenant served: {served:.1%}"
     )
     print(f"plain round robin: p99 {p99([each.seconds for each in control]):.3f} s")
     assert len(admitted) + len(refused) == len(noisy) + len(quiet)
     assert p99(admitted) <= 2 * unloaded
-    assert sorted(each.seconds for each in refused)[len(refused) // 2] < SETTINGS["routing.queue_seconds"] / 2
-    assert all(100 <= wait <= 2000 for wait in waits)
+    assert refused_within < unloaded / 4
+    assert 100 <= waits[0] <= waits[-1] <= 3000 * unloaded
     assert served >= 0.95
-    assert len(admitted) >= 0.8 * CAPACITY * OVERLOAD_SECONDS
+    assert len(admitted) >= 0.7 * rate * OVERLOAD_SECONDS
     assert p99([each.seconds for each in control]) > 2 * unloaded
