@@ -81,6 +81,9 @@ class GatewayCycle(RequestResponseCycle):
         if message["type"] != "http.response.start":
             raise RuntimeError(f"unexpected ASGI message '{message['type']}'")
         self.response_started = True
+        if self.waiting_for_100_continue and self.more_body:
+            # The client may send the body or not, so what follows could be taken for either (RFC 9110, section 10.1.1).
+            self.keep_alive = False
         self.waiting_for_100_continue = False
         self._head = self._head_of(message["status"], message.get("headers", ()))
 

@@ -18,6 +18,9 @@ from gateway.errors import InvalidRequest
 
 _MAX_HEAD_BYTES = 65_536
 _MAX_HEADERS = 200
+_MAX_UNSEEN_BYTES = 2 * _MAX_HEAD_BYTES
+_MAX_WAITING = 16
+"""Requests sent ahead of the answer to another (RFC 9112, section 9.3.2). Each costs memory before it is looked at."""
 _HEAD_SECONDS = 30.0
 
 
@@ -29,6 +32,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     cycle: GatewayCycle
     _head_bytes = 0
+    _unseen_bytes = 0
+    _in_body = False
     _head_timer: asyncio.TimerHandle | None = None
     _cycles: tuple[GatewayCycle, ...] = ()
 
@@ -44,12 +49,24 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         for cycle in self._cycles:
             cycle.lost()
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, but not without end what the parser keeps to itself: a header, a trailer, a chunk's extension."""
+        self._unseen_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._unseen_bytes > _MAX_UNSEEN_BYTES:
+            self.send_400_response("")
+        elif self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            # What came is less than a head, or the rest of a body that nobody wants: no other timer runs now.
+            self._await_head()
+
     def on_message_begin(self) -> None:
         """Count a new head."""
         super().on_message_begin()
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._await_head()
+        self._stop_waiting()
+        self._await_head()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -57,8 +74,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header. A trailer is left out (RFC 9110, section 6.5.1): it would pass by whoever checks headers."""
         self._count(len(name) + len(value))
+        if self._in_body:
+            return
         if len(self.headers) >= _MAX_HEADERS:
             raise ValueError("too many headers")
         name = name.lower()
@@ -72,6 +91,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         The parser takes the bytes after such a head for another protocol, so its body would be read as a request.
         """
         self._stop_waiting()
+        self._in_body = True
         if self.parser.should_upgrade() and self._has_body():
             raise ValueError("an upgrade with a body")
         scope = self._scope()
@@ -82,10 +102,21 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._cycles = (*(each for each in before if not each.response_complete), cycle)
         if len(self._cycles) == 1:
             self._start_asgi_task(cycle, self.app)
-        else:
-            # Pipelined: it waits for those before it.
-            self.flow.pause_reading()
+        elif len(self.pipeline) < _MAX_WAITING:
+            # It waits for those before it. Reading goes on, as who does not read does not hear of the client's end.
             self.pipeline.appendleft((cycle, self.app))
+        else:
+            raise ValueError("too many requests ahead of their answers")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._unseen_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._in_body = False
+        super().on_message_complete()
 
     def _scope(self) -> HTTPScope:
         """Return the request's scope, which uvicorn began with the message."""
@@ -117,8 +148,22 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         )
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be taken, and close: nothing that follows on this connection can be trusted."""
+        """Answer what cannot be taken, and close: nothing that follows on this connection can be trusted.
+
+        Without a word where that would be read as the answer to another request, or as a part of one.
+        """
         del msg
+        if self._may_answer():
+            self._write_refusal()
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        pending = [each for each in self._cycles if not each.response_complete]
+        if self._in_body:
+            return len(pending) == 1 and pending[0] is self.cycle and not self.cycle.response_started
+        return not pending
+
+    def _write_refusal(self) -> None:
         error = InvalidRequest(
             "The request is not valid HTTP/1.1, its head is too large, or it asks for an upgrade.", code="invalid_http"
         )
@@ -132,9 +177,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             b"connection: close",
         ]
         self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
-        self.transport.close()
 
     def _count(self, size: int) -> None:
+        self._unseen_bytes = 0
         self._head_bytes += size
         if self._head_bytes > _MAX_HEAD_BYTES:
             raise ValueError("the head is too large")
@@ -146,7 +191,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         )
 
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._give_up_waiting)
+
+    def _give_up_waiting(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            # Half a head behind a request that is under way, which is not to be cut for it.
+            self._await_head()
 
     def _stop_waiting(self) -> None:
         if self._head_timer is not None:
