@@ -68,7 +68,8 @@ class GatewayError(Exception):
 
     def envelope(self) -> JsonObject:
         """Return `{"error": {...}}` as OpenAI writes it."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        param = None if self.param is None else _sayable(self.param)
+        return {"error": {"message": _sayable(self.message), "type": self.type, "param": param, "code": self.code}}
 
     def response_headers(self) -> Headers:
         """Return the headers that tell an SDK whether and when to come back."""
@@ -80,6 +81,11 @@ class GatewayError(Exception):
         if wait_ms > _LONGEST_RETRY_HINT_MS:
             return [*self.headers, (b"x-should-retry", b"false"), *_retry_after(_LONGEST_RETRY_HINT_MS)]
         return [*self.headers, *_retry_after(wait_ms)]
+
+
+def _sayable(text: str) -> str:
+    """Return a text that UTF-8 has bytes for: a client's own words, such as a field's name, may hold half a character."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _retry_after(wait_ms: int) -> Headers:

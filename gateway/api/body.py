@@ -12,6 +12,8 @@ from gateway.errors import BodyTooLarge, InvalidRequest, RequestTimeout, Unsuppo
 
 _JSON = b"application/json"
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+_MAX_PUBLIC_BYTES = 16_384
+"""Of a body that comes without a credential: a login code is the longest that there is."""
 
 
 class ClientGone(Exception):
@@ -79,12 +81,13 @@ class BoundedBodyMiddleware:
         self._timeout_seconds = timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Without a caller the path is a public one, which has no use for a body.
-        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY or "caller" not in scope["state"]:
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
+        # Without a caller the path is a public one.
+        limit_bytes = self._limit_bytes if "caller" in scope["state"] else min(_MAX_PUBLIC_BYTES, self._limit_bytes)
         try:
-            body = await read_body(scope["state"]["headers"], receive, self._limit_bytes, self._timeout_seconds)
+            body = await read_body(scope["state"]["headers"], receive, limit_bytes, self._timeout_seconds)
         except ClientGone:
             scope["state"]["settlement"].client_gone(0.0)
             return
