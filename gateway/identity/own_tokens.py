@@ -36,11 +36,12 @@ class OwnTokens:
     def mint(self, principal: Principal, now: float | None = None) -> tuple[str, int]:
         """Return a token that says what `principal` is and never more, and the seconds for which it holds.
 
-        That is `auth.jwt_ttl_seconds` from now, or until the principal's own end. The token tells what it was made by,
-        and so ends with that when it is revoked.
+        That is `auth.jwt_ttl_seconds` from now, or until the principal's own end: a token holds for the leeway beyond
+        its `exp`, which is taken off, or token after token would add to it. The token tells what it was made by, and so
+        ends with that when it is revoked.
         """
         now = time.time() if now is None else now
-        seconds = max(0, int(min(self._settings.jwt_ttl_seconds, principal.until - now)))
+        expires_at = int(min(now + self._settings.jwt_ttl_seconds, principal.until - self._settings.jwt_leeway_seconds))
         claims: dict[str, Any] = {
             "iss": self._settings.jwt_issuer,
             "aud": self._settings.jwt_audience,
@@ -49,7 +50,7 @@ class OwnTokens:
             "scope": " ".join(sorted(principal.scopes)),
             "iat": int(now),
             "auth_time": principal.since or now,
-            "exp": int(now) + seconds,
+            "exp": expires_at,
             "jti": uuid.uuid4().hex,
         }
         if principal.models is not None:
@@ -58,4 +59,4 @@ class OwnTokens:
             claims["tier"] = principal.tier
         if principal.marks:
             claims["via"] = list(principal.marks)
-        return jwt.encode(claims, self._secret, algorithm=OWN_ALGORITHM), seconds
+        return jwt.encode(claims, self._secret, algorithm=OWN_ALGORITHM), max(0, expires_at - int(now))

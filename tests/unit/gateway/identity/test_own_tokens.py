@@ -245,7 +245,16 @@ def test_a_minted_token_says_the_same_and_never_more() -> None:
 
 def test_a_minted_token_ends_with_what_it_was_made_from() -> None:
     assert 60 <= minted(ANN, jwt_ttl_seconds=60).until - time.time() <= 71
-    assert minted(replace(ANN, until=time.time() + 20)).until - time.time() <= 31
+    assert 18 <= minted(replace(ANN, until=time.time() + 20)).until - time.time() <= 20
+
+
+@pytest.mark.parametrize("left_seconds", [8, 20])
+def test_no_number_of_tokens_made_for_tokens_adds_to_their_time(left_seconds: int) -> None:
+    until = time.time() + left_seconds
+    principal = replace(ANN, until=until)
+    for _ in range(4):
+        principal = minted(principal)
+    assert until - 1 < principal.until <= until
 
 
 def test_a_minted_token_goes_with_what_it_was_made_from() -> None:
@@ -257,8 +266,8 @@ def test_a_minted_token_goes_with_what_it_was_made_from() -> None:
 
 def test_the_seconds_that_a_token_holds_are_told() -> None:
     tokens = OwnTokens(auth(), SECRET.encode())
-    assert tokens.mint(ANN)[1] == 1800
-    assert tokens.mint(replace(ANN, until=1000.0), now=990.0)[1] == 10
+    assert tokens.mint(ANN, now=990.7)[1] == 1800
+    assert tokens.mint(replace(ANN, until=1000.0), now=900.0)[1] == 90
     assert tokens.mint(replace(ANN, until=1000.0), now=1010.0)[1] == 0
 
 
