@@ -107,6 +107,10 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if settings.server.reuse_port:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Accepted sockets inherit it. A close waits for what was written, so who takes nothing would be kept for ever.
+        limit_ms = int(settings.stream.client_timeout_seconds * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, limit_ms))
     listener.bind((settings.server.host, settings.server.port))
     listener.listen(2048)
     return listener

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,21 @@ async def closed_in_time(gateway: GatewayProcess, phase: str) -> None:
     assert await gateway.metric(f'{CLOSED}_bucket{{le="{BOUND_SECONDS}",phase="{phase}"}}') == 1
     lines = [line for line in gateway.log if line.get("outcome") == "client_gone"]
     assert len(lines) == 1
+
+
+def sockets_of_clients(gateway: GatewayProcess) -> int:
+    """Return how many connections there are to the gateway's port, as the kernel counts them on its side."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return sum(row[1].endswith(f":{gateway.port:04X}") and row[9] != "0" and row[3] != "0A" for row in rows)
+
+
+async def eventually_has_sockets(gateway: GatewayProcess, most: int) -> None:
+    """Wait until the gateway holds no more connections than these."""
+    for _ in range(100):
+        if sockets_of_clients(gateway) <= most:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{sockets_of_clients(gateway)} connections, not {most}")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -114,6 +130,7 @@ async def test_a_client_that_takes_nothing_is_given_up(engine: EngineProcess, re
     settings = {"routing.max_in_flight": 1, "stream.client_timeout_seconds": 1.0}
     async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
         await gateway.ready()
+        before = sockets_of_clients(gateway)
         _, writer = await connect(gateway, text=("x" * 600 + " ") * 8000, stream=True, n=4, max_tokens=8192)
         transport = writer.transport
         assert isinstance(transport, asyncio.Transport)
@@ -122,6 +139,7 @@ async def test_a_client_that_takes_nothing_is_given_up(engine: EngineProcess, re
         await asyncio.sleep(2.5)
         assert (await post(gateway.client)).status_code == 200
         assert [line["status"] for line in gateway.log if line.get("outcome") == "client_gone"] == [200]
+        await eventually_has_sockets(gateway, before)
         transport.abort()
 
 
