@@ -84,7 +84,7 @@ class GatewayError(Exception):
 
 
 def _sayable(text: str) -> str:
-    """Return a text that UTF-8 has bytes for: a client's own words, such as a field's name, may hold half a character."""
+    """Return a text that UTF-8 has bytes for: a client's own words may hold half a character."""
     return text.encode("utf-8", "replace").decode()
 
 

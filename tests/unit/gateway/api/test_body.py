@@ -53,7 +53,7 @@ async def test_a_login_code_is_not_waited_for_for_ever(nobody: httpx.AsyncClient
 
 
 async def test_a_form_field_of_half_a_character_is_a_400(nobody: httpx.AsyncClient) -> None:
-    form = b"--B\r\ncontent-disposition: form-data; name=\"\\ud800\"\r\n\r\nx\r\n--B--\r\n"
+    form = b'--B\r\ncontent-disposition: form-data; name="\\ud800"\r\n\r\nx\r\n--B--\r\n'
     kind = "multipart/form-data; boundary=B; charset=raw_unicode_escape"
     headers = {"content-type": kind, "authorization": "Bearer k"}
     answer = await nobody.post("/v1/audio/transcriptions", content=form, headers=headers)
