@@ -7,10 +7,11 @@
 local id, field = ARGV[1], ARGV[4]
 local reserved, used, hashes = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local amounts = {requests = ARGV[6], prompt = ARGV[7], completion = ARGV[8], cached = ARGV[9], unmetered = ARGV[10]}
+-- Its places are free whatever is known of it: after an outage they may have been taken again (renew.lua).
+for i = 5 + hashes, #KEYS do redis.call('ZREM', KEYS[i], id) end
 local known = redis.call('HDEL', KEYS[2], id) == 1
 if known then
   redis.call('ZREM', KEYS[1], id)
-  for i = 5 + hashes, #KEYS do redis.call('ZREM', KEYS[i], id) end
 else
   local reaped = redis.call('HGET', KEYS[3], id)
   if reaped then

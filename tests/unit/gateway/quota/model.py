@@ -68,13 +68,13 @@ class Model:
 
     def settle(self, request_id: str, plan: Plan, expected: Expected, charge: Charge, usage: Usage, now: float) -> bool:
         """Close it, once. Return whether it was open, or booked unsettled."""
+        for key in plan.set_keys:
+            self.places.get(key, {}).pop(request_id, None)
         if request_id in self.reaped:
             booked = self.reaped.pop(request_id)
             self._book(plan, -1, Usage(-booked.prompt_tokens, -booked.output_tokens), unsettled=-1)
         elif request_id in self.open:
             del self.open[request_id]
-            for key in plan.set_keys:
-                self.places[key].pop(request_id, None)
         else:
             return False
         for key, rule in zip(plan.rule_keys, plan.rules, strict=True):

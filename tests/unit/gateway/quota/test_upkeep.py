@@ -139,3 +139,21 @@ async def test_an_outage_ends_by_itself_and_the_last_count_of_gateways_is_kept(
             await asyncio.sleep(0.05)
         (row,) = await Ledger(store).of_tenant(caller.tenant, [today()])
         assert row.requests == 1
+
+
+async def test_a_place_that_was_taken_again_after_an_outage_is_free_as_soon_as_its_request_ends(
+    store_at: StoreAt, private_redis: RedisServer, metrics: Metrics, caller: Caller
+) -> None:
+    store = store_at(private_redis, breaker_seconds=0.1)
+    gateway = Gateway(store, metrics, LIMITS.model_copy(update={"lease_seconds": 60.0}))
+    private_redis.kill()
+    permits = [await reserve(gateway.limiter, caller) for _ in range(2)]
+    private_redis.start()
+    await asyncio.sleep(0.2)
+    await gateway.upkeep.beat()
+    await gateway.upkeep.renew()
+    assert await admitted(gateway.limiter, caller, 1) == 0
+    for permit in permits:
+        with permit:
+            permit.sent, permit.usage = True, Usage(3, 3)
+    assert await admitted(gateway.limiter, caller, 2) == 2
