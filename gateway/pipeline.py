@@ -83,12 +83,24 @@ class Pipeline:
     async def _count(
         self, call: Call, prompt: Prompt, home: int, prefill_tokens: int, settlement: Settlement
     ) -> TokenCount:
-        place = await self._fleet.place(_demand(call, prompt, home, prefill_tokens))
-        try:
-            settlement.replica = place.replica.name
-            return await count_tokens(self._engines, place.replica, prompt, call.request_id)
-        finally:
-            place.release()
+        """Return what an engine counts; another is asked where the first fails. Nothing is charged for it."""
+        demand = _demand(call, prompt, home, prefill_tokens)
+        tried: set[str] = set()
+        suspect = False
+        while True:
+            place = await self._fleet.place(demand, avoiding=tried)
+            try:
+                settlement.replica = place.replica.name
+                return await count_tokens(self._engines, place.replica, prompt, call.request_id)
+            except EngineFailure as failure:
+                place.failed(failure)
+                tried.add(place.replica.name)
+                suspect = suspect or failure.suspect
+                if not self._fleet.may_try_again(demand, failure, tried, suspect):
+                    raise
+                settlement.retried(failure)
+            finally:
+                place.release()
 
     async def _admit(self, call: Call, prompt: Prompt, home: int, settlement: Settlement) -> Permit:
         """Reserve what the prompt is expected to cost, counted by an engine where an estimate is not good enough."""

@@ -198,3 +198,21 @@ async def test_an_engine_that_cuts_every_stream_is_left_out(redis_server: RedisS
             ]
     assert ends.count(False) == 2
     assert all(ends[4:])
+
+
+async def test_tokens_are_counted_by_another_engine_where_one_has_died_unseen(redis_server: RedisServer) -> None:
+    async with EngineProcess("--model", "fake") as one, EngineProcess("--model", "fake") as two:
+        urls = [one.replica.base_url, two.replica.base_url]
+        # The watcher looks too seldom to be the one that finds out.
+        async with GatewayProcess(redis_server.url, urls, {"routing.poll_seconds": 60}) as gateway:
+            await gateway.ready()
+            asked = {"model": "fake", "messages": [{"role": "user", "content": "Hi"}]}
+            engines = {name_of(one): one, name_of(two): two}
+            first = await gateway.client.post("/v1/tokenize", json=asked)
+            assert first.status_code == 200
+            line = await gateway.request_line(first.headers["x-request-id"])
+            await engines.pop(line["replica"]).kill()
+            second = await gateway.client.post("/v1/tokenize", json=asked)
+            assert second.status_code == 200, second.text
+            line = await gateway.request_line(second.headers["x-request-id"])
+            assert line["replica"] in engines
