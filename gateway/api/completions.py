@@ -106,13 +106,14 @@ async def _answer(
 async def _serve(call: Call, pipeline: Pipeline, settlement: Settlement, response: RelayResponse) -> None:
     reply: Reply | None = None
     try:
-        reply = await pipeline.serve(call, settlement, response.hold)
-        await response.send(reply)
-    except GatewayError as error:
-        settlement.failed(error)
-        if reply is not None:
-            reply.failed(error)
-        await response.send_error(error)
+        try:
+            reply = await pipeline.serve(call, settlement, response.hold)
+            await response.send(reply)
+        except GatewayError as error:
+            settlement.failed(error)
+            if reply is not None:
+                reply.failed(error)
+            await response.send_error(error)
     except asyncio.CancelledError:
         if not response.stalled:
             raise

@@ -99,8 +99,7 @@ class RelayResponse:
     async def _send_events(self, answer: EventSource) -> None:
         """The hot loop: once a chunk. A slow client blocks the send, and so the reading from the engine."""
         send_part, time = self._send_part, self._loop.time
-        self._sender = asyncio.current_task()
-        self._watch_for_stall()
+        self._begin_watching_for_stall()
         while events := await answer.read():
             if not self._started:
                 await self._start_stream()
@@ -119,6 +118,12 @@ class RelayResponse:
         if self._sender is not None:
             self._sender.uncancel()
 
+    def _begin_watching_for_stall(self) -> None:
+        """To be called by the one task that sends the answer or the error, any number of times."""
+        if self._sender is None:
+            self._sender = asyncio.current_task()
+            self._watch_for_stall()
+
     def _watch_for_stall(self) -> None:
         """End the request of a client that takes nothing: blocked in a send, it would keep its place for ever."""
         limit_seconds = self._settings.client_timeout_seconds
@@ -136,16 +141,24 @@ class RelayResponse:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def _end_stream(self, last: bytes) -> None:
+        # The last bytes wait for the client like all others: everything is held until they are out.
+        self._begin_watching_for_stall()
+        self._sending_since = self._loop.time()
         if not self._started:
             await self._start_stream()
         self.finished = True
         await self._send_part({"type": "http.response.body", "body": last})
+        self._sending_since = None
 
     async def _send_body(self, status: int, body: bytes, headers: Headers, kind: bytes = b"application/json") -> None:
         self._started = self.finished = True
+        # A client that has not taken the answers before this one, on the same connection, is waited for here.
+        self._begin_watching_for_stall()
+        self._sending_since = self._loop.time()
         head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send_part({"type": "http.response.body", "body": body})
+        self._sending_since = None
 
     def _headers(self) -> Headers:
         settlement = self._settlement

@@ -143,6 +143,29 @@ async def test_a_client_that_takes_nothing_is_given_up(engine: EngineProcess, re
         transport.abort()
 
 
+async def test_one_that_takes_nothing_of_an_earlier_answer_is_given_up_too(
+    engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"routing.max_in_flight": 1, "routing.queue_seconds": 3, "stream.client_timeout_seconds": 1.0}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        # A whole answer is written at once, more than the kernel takes; the next request's must wait for it.
+        _, writer = await connect(gateway, text=("x" * 600 + " ") * 8000, n=4, max_tokens=8192)
+        transport = writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        raw = json.dumps(body()).encode()
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\n"
+        head += f"content-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
+        writer.write(head.encode() + raw)
+        async with asyncio.timeout(20):
+            while len(await engine.asked()) < 2:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(2.0)
+        assert (await post(gateway.client)).status_code == 200
+        transport.abort()
+
+
 async def test_one_that_sent_two_requests_at_once_is_noticed_too(alone: GatewayProcess, engine: EngineProcess) -> None:
     await engine.script("hold")
     raw = json.dumps(body()).encode()
