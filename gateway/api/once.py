@@ -45,8 +45,11 @@ class Recorder:
 
     async def _record_body(self, head: Headers, body: bytes, *, more: bool) -> None:
         if body != _PING:
-            self._parts.append(body)
             self._size += len(body)
+            if self._size <= _MAX_BYTES:
+                self._parts.append(body)
+            else:
+                self._parts.clear()
         if more:
             return
         is_stream = any(value.startswith(b"text/event-stream") for _, value in head)
