@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from config import SessionsSettings
 from gateway.domain import Caller, SessionId
+from gateway.errors import StoreDown
 from gateway.sessions.messages import Message, message
 from gateway.sessions.records import SessionRecord, fields_of, session_record
 from gateway.sessions.store import check_session_id, session_not_found
@@ -78,8 +79,13 @@ class Leases:
             raise session_not_found(session_id)
         if reply[0] == b"busy":
             return Busy(max(1, int(reply[1])))
-        record = session_record(session_id, fields_of(reply[1]), self._cipher, caller.tenant)
-        return Leased(record, self._opened(caller, reply[3]), token, self._opened(caller, reply[2]))
+        try:
+            record = session_record(session_id, fields_of(reply[1]), self._cipher, caller.tenant)
+            return Leased(record, self._opened(caller, reply[3]), token, self._opened(caller, reply[2]))
+        except StoreDown:
+            # Sealed with a key that is not ours: the session must not be held for that.
+            self.release(caller, session_id, token)
+            raise
 
     async def append(self, caller: Caller, leased: Leased, addition: Addition) -> bool:
         """Append and give the lease back in one step. False if the lease was lost: nothing is written then."""

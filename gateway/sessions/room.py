@@ -10,7 +10,7 @@ import orjson
 
 from config import SessionsSettings
 from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, SessionId
-from gateway.errors import InvalidRequest, SessionBusy
+from gateway.errors import InvalidRequest, SessionBusy, StoreDown
 from gateway.sessions.leases import Addition, Busy, Leased, Leases
 from gateway.sessions.line import Line
 from gateway.sessions.recall import Recall
@@ -20,6 +20,8 @@ from gateway.telemetry.metrics import Metrics
 _BUSY_RETRY_MS = 1000
 _FIRST_TRY_SECONDS = 0.05
 _RAREST_TRY_SECONDS = 0.4
+_GIVE_BACK_AFTER_SECONDS = 2.0
+"""When a Redis that was only slow answers again, as a rule: its breaker is tried every second."""
 
 
 class SessionRoom:
@@ -123,6 +125,12 @@ class SessionRoom:
             # Redis may grant it all the same, when nobody is here any more to give it back.
             self._leases.release(caller, session_id, token)
             self._line.wake(caller, session_id)
+            raise
+        except StoreDown as down:
+            if down.sent:
+                # Likewise, and to give it back now would reach nobody. If it fails then too, the lease ends by itself.
+                loop = asyncio.get_running_loop()
+                loop.call_later(_GIVE_BACK_AFTER_SECONDS, self._leases.release, caller, session_id, token)
             raise
 
     def _check_room(self, leased: Leased, asked: Asked) -> None:

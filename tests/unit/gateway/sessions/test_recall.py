@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, History, Sessio
 from gateway.errors import InvalidRequest, SessionBusy, SessionNotFound, StoreDown
 from gateway.sessions import NewSession, SessionContent, SessionRecord
 from gateway.sessions.leases import Leased
-from gateway.store import Store
+from gateway.store import Cipher, Store
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
 from tests.unit.gateway.sessions.kept import Kept, added, texts
@@ -423,3 +424,28 @@ async def test_a_message_and_all_after_it_are_forgotten_or_all(place: Place, cal
     record, left = await place.store.read_whole(caller, record.id)
     assert (left, record.message_count, record.bytes) == ([], 0, 0)
     assert await place.is_free(caller, record.id)
+
+
+async def test_a_lease_that_was_granted_too_late_is_given_back(
+    store_at: StoreAt, private_redis: RedisServer, caller: Caller
+) -> None:
+    kept = Kept(store_at(private_redis, timeout_seconds=0.3, breaker_seconds=0.1), busy_wait_seconds=0.1)
+    session_id = (await kept.store.create(caller, NewSession())).id
+    private_redis.stop()
+    with pytest.raises(StoreDown):
+        await kept.room.recall(caller, asked(session_id, HI))
+    private_redis.cont()
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.2)
+            with contextlib.suppress(StoreDown, SessionBusy), await kept.room.recall(caller, asked(session_id, HI)):
+                break
+
+
+async def test_a_session_that_cannot_be_read_is_not_held(store: Store, caller: Caller) -> None:
+    sealed, blind = (Kept(store, Cipher((key * 32,))) for key in (b"a", b"b"))
+    session_id = (await sealed.store.create(caller, NewSession(SessionContent(title="secret")))).id
+    with pytest.raises(StoreDown):
+        await blind.room.recall(caller, asked(session_id, HI))
+    with await sealed.room.recall(caller, asked(session_id, HI)) as recall:
+        assert recall.open
