@@ -72,8 +72,13 @@ class Store:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last call was answered, by each Redis that was asked."""
-        return all(node.breaker.closed for node in self._nodes.values())
+        """Whether the last call was answered, by each Redis that is still asked.
+
+        A node of a cluster whose slots are another's by now may never come back, and nobody misses it.
+        """
+        if not self._owners:
+            return self._home.breaker.closed
+        return not any(node.breaker.missed for node in self._nodes.values())
 
     async def call(self, *command: Argument) -> Any:
         """Run one command. Raises StoreDown, or RedisError if Redis itself refuses the command."""
@@ -173,13 +178,18 @@ class Store:
             await node.aclose()
 
     def _node_of(self, key: str) -> Node:
-        """Return whom to ask about a key. While its owner is away, another: it may know of a new owner."""
+        """Return whom to ask about a key. While its owner is away, another: it may know of a new owner.
+
+        Where all are away, that is the owner and the address of the settings by turns: a cluster that was restarted as
+        a whole may have none of the old addresses, and the one of the settings may be a name.
+        """
         if not self._owners:
             return self._home
         owner = self._owners.get(key_slot(key.encode()), self._home)
         if owner.breaker.closed:
             return owner
-        return next((node for node in self._nodes.values() if node.breaker.closed), owner)
+        closed = next((node for node in self._nodes.values() if node.breaker.closed), None)
+        return closed or min(owner, self._home, key=lambda node: node.breaker.open_until)
 
     async def _follow(self, redirect: Redirect, packed: bytes) -> Any:
         for _ in range(_MAX_REDIRECTS):

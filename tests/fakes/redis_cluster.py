@@ -23,18 +23,18 @@ class RedisCluster:
 
     def __init__(self) -> None:
         self._folders = [tempfile.TemporaryDirectory(prefix="cluster-") for _ in range(3)]
-        self._ports = _free_ports(3)
+        self.ports = _free_ports(3)
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.url = f"redis://127.0.0.1:{self._ports[0]}"
+        self.url = f"redis://127.0.0.1:{self.ports[0]}"
 
     @property
     def clients(self) -> list[Any]:
         """A client for each node."""
-        return [redis.Redis(port=port) for port in self._ports]
+        return [redis.Redis(port=port) for port in self.ports]
 
     def start(self) -> None:
         """Start the nodes and wait until each of them sees the whole cluster."""
-        for port, folder in zip(self._ports, self._folders, strict=True):
+        for port, folder in zip(self.ports, self._folders, strict=True):
             arguments = ["--port", str(port), "--dir", folder.name, "--save", "", "--cluster-enabled", "yes"]
             self._processes.append(subprocess.Popen([find_redis_server(), *arguments], stdout=subprocess.DEVNULL))
         for index, client in enumerate(self.clients):
@@ -42,9 +42,23 @@ class RedisCluster:
             share = range(_SLOTS * index // 3, _SLOTS * (index + 1) // 3)
             client.execute_command("CLUSTER", "ADDSLOTS", *share)
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
-            for port in self._ports:
+        # Only then: who knows of another node may not choose its epoch any more.
+        for client in self.clients:
+            for port in self.ports:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", port)
         for client in self.clients:
+            _wait(partial(_is_whole, client))
+
+    def fail_over(self, index: int, to: int) -> None:
+        """Kill a node for good and give its slots, without what was in them, to another: as a replica takes over."""
+        self._processes[index].kill()
+        self._processes[index].wait()
+        share = range(_SLOTS * index // 3, _SLOTS * (index + 1) // 3)
+        alive = [client for number, client in enumerate(self.clients) if number != index]
+        for client in alive:
+            client.execute_command("CLUSTER", "DELSLOTS", *share)
+        self.clients[to].execute_command("CLUSTER", "ADDSLOTS", *share)
+        for client in alive:
             _wait(partial(_is_whole, client))
 
     def remove(self) -> None:
