@@ -62,11 +62,16 @@ class Pipeline:
             recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
             settlement.session_id = recall.session_id
             home = home_of(call.caller.tenant, recall.session_id, asked.body)
-            prompt = await self._composed(call, asked, recall, home, settlement)
-            permit = owned.enter_context(await self._admit(call, prompt, home, settlement))
+            prompt = self._compose(call, asked, recall)
+            room_tokens = self._room_to_trim_to(prompt, recall)
+            permit = owned.enter_context(await self._admit(call, prompt, home, settlement, room_tokens))
             settlement.headers = permit.headers
             hold(prompt)
-            demand = _demand(call, prompt, home, permit.prompt_tokens)
+            prefill_tokens = permit.prompt_tokens
+            if room_tokens:
+                prompt = await self._trimmed(call, asked, recall, prompt, room_tokens, settlement)
+                permit.prompt, prefill_tokens = prompt, prompt.prefill_tokens
+            demand = _demand(call, prompt, home, prefill_tokens)
             answer, place = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
             keep_partial = self._settings.sessions.keep_partial
             return Reply(answer, prompt, place, recall, permit, settlement, owned.pop_all(), keep_partial)
@@ -102,10 +107,15 @@ class Pipeline:
             finally:
                 place.release()
 
-    async def _admit(self, call: Call, prompt: Prompt, home: int, settlement: Settlement) -> Permit:
-        """Reserve what the prompt is expected to cost, counted by an engine where an estimate is not good enough."""
+    async def _admit(self, call: Call, prompt: Prompt, home: int, settlement: Settlement, room_tokens: int) -> Permit:
+        """Reserve what the prompt is expected to cost, counted by an engine where an estimate is not good enough.
+
+        One that will be trimmed to `room_tokens`, where that is not 0, costs no more than these.
+        """
         expected = self._limiter.expected(call.caller, prompt)
-        if self._limiter.is_near_capacity(call.caller, prompt, expected) and self._counting < _MAX_COUNTING:
+        if room_tokens:
+            expected = replace(expected, prompt_tokens=min(expected.prompt_tokens, room_tokens))
+        elif self._limiter.is_near_capacity(call.caller, prompt, expected) and self._counting < _MAX_COUNTING:
             self._counting += 1
             try:
                 counted = await self._count(call, prompt, home, expected.prompt_tokens, settlement)
@@ -115,25 +125,35 @@ class Pipeline:
             expected = replace(expected, prompt_tokens=counted.tokens)
         return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
 
-    async def _composed(self, call: Call, asked: Asked, recall: Recall, home: int, settlement: Settlement) -> Prompt:
-        """Return the prompt, of a session that no longer fits the model without its oldest turns.
+    def _compose(self, call: Call, asked: Asked, recall: Recall) -> Prompt:
+        return compose(asked, recall.history, self._settings.prompt, self._media, call.caller.priority)
 
-        Nearly always it is known to fit without asking: history was counted with the last answer, and what is new has
-        no more tokens than bytes. Else the engine counts, before and after the cut.
+    def _room_to_trim_to(self, prompt: Prompt, recall: Recall) -> int:
+        """Return how many tokens a session's prompt may have, 0 where it is known to have no more.
+
+        Nearly always it is known: history was counted with the last answer, and what is new has no more tokens than
+        bytes.
         """
-        settings = self._settings
-        prompt = compose(asked, recall.history, settings.prompt, self._media, call.caller.priority)
-        if not (recall.open and settings.sessions.trim):
-            return prompt
+        if not (recall.open and self._settings.sessions.trim):
+            return 0
         room_tokens = self._room_tokens(prompt)
-        if prompt.counted_tokens + prompt.text_bytes + prompt.media_tokens <= room_tokens or room_tokens <= 0:
-            return prompt
+        most_tokens = prompt.counted_tokens + prompt.text_bytes + prompt.media_tokens
+        return room_tokens if most_tokens > room_tokens > 0 else 0
+
+    async def _trimmed(
+        self, call: Call, asked: Asked, recall: Recall, prompt: Prompt, room_tokens: int, settlement: Settlement
+    ) -> Prompt:
+        """Return the prompt of a session, counted by the engine, without its oldest turns if it has no room for them.
+
+        It was admitted before: counting costs the engine something, and nobody without a quota is to make it count.
+        """
+        home = home_of(call.caller.tenant, recall.session_id, asked.body)
         for _ in range(_MOST_CUTS):
             counted = await self._count(call, prompt, home, prompt.prefill_tokens, settlement)
-            excess_tokens = counted.tokens - int(room_tokens * settings.sessions.trim_to)
+            excess_tokens = counted.tokens - int(room_tokens * self._settings.sessions.trim_to)
             if counted.tokens <= room_tokens or not recall.trim(excess_tokens):
                 return replace(prompt, counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
-            prompt = compose(asked, recall.history, settings.prompt, self._media, call.caller.priority)
+            prompt = self._compose(call, asked, recall)
         return prompt
 
     def _room_tokens(self, prompt: Prompt) -> int:

@@ -53,8 +53,10 @@ async def test_the_oldest_turns_are_left_out_in_steps_and_the_session_keeps_them
     gateway: GatewayProcess, engine: EngineProcess
 ) -> None:
     path = await new_session(gateway.client, system="Be brief.")
-    usages = [await turn(gateway.client, path, number) for number in range(40)]
-    prompts = await sent(engine)
+    usages, prompts = [], []
+    for number in range(40):
+        usages.append(await turn(gateway.client, path, number))
+        prompts.append((await sent(engine))[-1])
     assert all(usage["prompt_tokens"] <= ROOM_TOKENS for usage in usages)
     assert all(prompt[0] == {"role": "system", "content": "Be brief."} for prompt in prompts)
     assert all([message["role"] for message in prompt[1::2]] == ["user"] * (len(prompt) // 2) for prompt in prompts)
@@ -125,3 +127,32 @@ async def test_with_trimming_off_everything_is_sent(engine: EngineProcess, redis
         for number in range(12):
             await turn(gateway.client, path, number)
         assert len((await sent(engine))[-1]) == 23
+
+
+async def test_whoever_has_no_quota_left_cannot_make_the_engine_count(
+    engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"limits.requests_per_minute": 2, **SETTINGS}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        made = await gateway.client.post("/admin/keys", json={"tenant": "counted", "user": "u"})
+        gateway.client.headers["authorization"] = f"Bearer {made.json()['key']}"
+        path = await new_session(gateway.client)
+        asked = {"content": "x" * ROOM_TOKENS, **ASKED}
+        statuses = [(await gateway.client.post(f"{path}/messages", json=asked)).status_code for _ in range(4)]
+        assert statuses == [200, 200, 429, 429]
+        paths = [each["path"] for each in await engine.asked()]
+        assert paths == ["/tokenize", PATH] * 2
+
+
+async def test_a_prompt_that_will_be_trimmed_is_admitted_as_what_has_room(
+    engine: EngineProcess, redis_server: RedisServer
+) -> None:
+    settings = {"limits.tokens_per_minute": MAX_MODEL_LEN, **SETTINGS}
+    async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        made = await gateway.client.post("/admin/keys", json={"tenant": "trimmed", "user": "u"})
+        gateway.client.headers["authorization"] = f"Bearer {made.json()['key']}"
+        path = await new_session(gateway.client)
+        asked = {"content": "x" * 10 * ROOM_TOKENS, **ASKED}
+        assert (await gateway.client.post(f"{path}/messages", json=asked)).status_code == 200
