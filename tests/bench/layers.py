@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import httpx
 
 from tests.bench.load import Load
-from tests.bench.measure import Measured, measure
+from tests.bench.measure import Measured, cheapest, measure
 from tests.bench.processes import KEY, MODEL, BenchRedis, Started, bench_redis, gateway, simulated_engine
 from tests.bench.table import Cell, listed, percent, ratio, table
 from tests.bench.trial import Effort, Trial, added_p50_ms, try_out
@@ -85,16 +86,25 @@ class Report:
         """Return the table's rows."""
         relay = next(iter(self.layers.values()))
         rows = [_row(name, trial, relay, self.alone) for name, trial in self.layers.items()]
-        turn = self.session_turn
-        cost = turn.cpu_us_per_request
-        session: list[Cell] = [
-            f"one turn in a session ({_TURNS} turns each)",
-            cost,
-            ratio(cost, relay.many.cpu_us_per_request),
-        ]
+        return [*rows, *self._session_rows(relay)]
+
+    def _session_rows(self, relay: Trial) -> list[list[Cell]]:
+        """Return what a turn costs, and what of it is for the session: all that the last layer does not cost too."""
+        turn, rest = self.session_turn, list(self.layers.values())[-1].many
+        session_us = _less(turn.cpu_us_per_request, rest.cpu_us_per_request)
+        session_redis_us = _less(turn.redis_us_per_request, rest.redis_us_per_request)
+        share = percent(session_us / rest.cpu_us_per_request) if session_us and rest.cpu_us_per_request else None
+        relay_us = relay.many.cpu_us_per_request
         return [
-            *rows,
-            [*session, None, None, None, turn.rps, None, turn.redis_us_per_request, listed(turn.errors), None],
+            [
+                *(f"one turn in a session ({_TURNS} turns each)", turn.cpu_us_per_request),
+                *(ratio(turn.cpu_us_per_request, relay_us), None, None, None),
+                *(turn.rps, None, turn.redis_us_per_request, listed(turn.errors), None),
+            ],
+            [
+                *(f"of it recall and append: {share or '–'} of the rest", session_us),
+                *(ratio(session_us, relay_us), None, None, None, None, None, session_redis_us, None, None),
+            ],
         ]
 
 
@@ -108,7 +118,7 @@ def run(effort: Effort, layers: Sequence[Layer] = LAYERS, sessions: int = _SESSI
             with layer.running(engine, redis) as server:
                 trials[layer.name] = try_out(server, effort, redis.tree)
                 if layer is layers[-1]:
-                    turn = _session_turn(server, effort, redis, sessions)
+                    turn = cheapest(effort.rounds, partial(_session_turn, server, effort, redis, sessions))
     return Report(alone, trials, turn)
 
 
@@ -120,6 +130,10 @@ def _session_turn(server: Started, effort: Effort, redis: BenchRedis, count: int
     at_once = min(effort.at_once, count // 2)
     load = Load(server.chat_url, at_once, requests=count * _TURNS, key=KEY, model=MODEL, sessions=ids)
     return measure(load, server.tree, redis.tree)
+
+
+def _less(cost: float | None, other: float | None) -> float | None:
+    return None if cost is None or other is None else cost - other
 
 
 def _row(name: str, trial: Trial, relay: Trial, alone: Trial) -> list[Cell]:
