@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -167,7 +168,7 @@ async def test_every_request_ends_and_nothing_is_left(private_redis: RedisServer
         if name in FOR_ALL_TO_BE_WHOLE:
             assert set(ends) == {"whole"}
         await nothing_is_left(of.gateways, of.engines)
-        await nothing_is_reserved(of.redis)
+        await nothing_is_reserved(of)
         settled = await in_ledger(of.gateways[0])
         assert settled == sum([await settled_by(gateway) for gateway in of.gateways])
         assert ends["whole"] + ends["cut"] <= settled <= ends.total()
@@ -193,9 +194,11 @@ async def test_a_gateway_that_ends_takes_nobody_elses_requests_with_it(
         assert set(ends) == {"whole", "connection"}
         await nothing_is_left(of.gateways[1:], of.engines)
         # A killed gateway's reservations are booked by the other one, when their leases have ended.
-        await nothing_is_reserved(of.redis)
+        await nothing_is_reserved(World(of.engines, of.gateways[1:], of.redis))
         settled = await in_ledger(of.gateways[1])
-        assert ends["whole"] + others["whole"] <= settled <= ends.total() + others.total()
+        # One that is killed loses what it granted without Redis, or had not sent there yet.
+        surely = others["whole"] + (ends["whole"] if number is signal.SIGTERM else 0)
+        assert surely <= settled <= ends.total() + others.total()
 
 
 async def nothing_is_left(gateways: list[GatewayProcess], engines: list[EngineProcess]) -> None:
@@ -216,18 +219,24 @@ async def held_at(gateway: GatewayProcess) -> float:
     return in_flight + sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(names))
 
 
-async def nothing_is_reserved(server: RedisServer) -> None:
-    """Wait until Redis has no reservation, lease or running request any more."""
-    kinds = ("*:leases", "*:reservations", "*:concurrent:*")
-    with redis.Redis(unix_socket_path=server.socket_path) as client:
+async def nothing_is_reserved(of: World) -> None:
+    """Wait until no gateway holds settles back, and Redis has no reservation, lease or running request any more."""
+    with redis.Redis(unix_socket_path=of.redis.socket_path) as client:
         async with asyncio.timeout(20):
-            while any(client.keys(kind) for kind in kinds):
+            while sum([await gateway.metric("gateway_settles_held") for gateway in of.gateways]):
+                await asyncio.sleep(0.1)
+            while client.keys("*:leases") or client.keys("*:reservations") or running_in(client):
                 await asyncio.sleep(0.1)
 
 
+def running_in(client: redis.Redis) -> int:
+    """Return how many requests count as running; what a killed gateway left is out of date, and goes with the next."""
+    return sum(client.zcount(key, time.time() * 1e6, "+inf") for key in client.keys("*:concurrent:*"))
+
+
 async def in_ledger(gateway: GatewayProcess) -> int:
-    """Return the requests in the ledger, of all users."""
-    rows = (await gateway.client.get("/admin/usage")).json()["data"]
+    """Return the requests in the ledger of the one tenant there is; all gateways have their local user in common."""
+    rows = (await gateway.client.get("/v1/usage")).json()["data"]
     return sum(row["requests"] for row in rows)
 
 
