@@ -1,0 +1,98 @@
+"""The chats that the demo model is trained on: apart from the exam, repeatable, and true to what they claim."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from random import Random
+from typing import Any
+
+import pytest
+
+from engine.demo.evaluation.held_out import read_cases
+from engine.demo.training import memory, tool_chats
+from engine.demo.training.chats import Chat, chat
+from engine.demo.training.exam import fresh_chats, runs_of_five, said_in_the_exam
+from engine.demo.training.forms import form_filled
+from engine.demo.training.grammar import expand, words
+from engine.demo.training.topics import REFUSALS, topics, unknown
+
+
+def some(count: int, seed: int = 1) -> list[Chat]:
+    return list(islice(fresh_chats(Random(seed), said_in_the_exam()), count))
+
+
+def test_no_run_of_five_words_of_the_exam_is_said_in_the_training() -> None:
+    forbidden = said_in_the_exam()
+    said = [str(message.get("content")) for made in some(4000) for message in made.messages]
+    assert len(forbidden) > 100
+    assert [text for text in said if forbidden.intersection(runs_of_five(text))] == []
+
+
+def test_a_chat_that_repeats_the_exam_is_left_out() -> None:
+    case = next(case for case in read_cases() if len(case.messages[-1]["content"].split()) >= 5)
+    assert said_in_the_exam().issuperset(runs_of_five(case.messages[-1]["content"]))
+    first = chat(Random(1))
+    its_runs = frozenset(run for message in first.messages for run in runs_of_five(str(message["content"])))
+    assert next(fresh_chats(Random(1), its_runs)) != first
+
+
+def test_the_same_seed_gives_the_same_chats() -> None:
+    assert some(200) == some(200) != some(200, seed=2)
+
+
+def test_users_and_answers_take_turns_and_answers_come_last() -> None:
+    for made in some(2000):
+        roles = [message["role"] for message in made.messages if message["role"] != "system"]
+        assert roles[::2].count("assistant") == 0
+        assert set(roles[1::2]) == {"assistant"}
+        assert len(roles) % 2 == 0
+
+
+@pytest.mark.parametrize("name", ["facts.txt", "small_talk.txt"])
+def test_every_topic_has_all_its_answers_and_a_way_to_ask(name: str) -> None:
+    for topic in topics(name):
+        assert topic.answer, topic.name
+        assert topic.short, topic.name
+        assert topic.word, topic.name
+        assert len(topic.word.split()) == 1
+        assert topic.question(Random(1))
+
+
+def test_what_is_not_known_is_answered_with_the_word_demo() -> None:
+    rng = Random(1)
+    answers = {unknown(rng).answer for _ in range(400)}
+    assert answers == set(REFUSALS)
+    assert all("demo" in answer for answer in REFUSALS)
+
+
+def test_what_is_remembered_was_said() -> None:
+    rng = Random(1)
+    for _ in range(300):
+        fact = memory.new_fact(rng)
+        assert fact.x.lower() in memory.told(rng, fact)[0].lower()
+        assert fact.x.lower() in memory.asked(rng, fact)[1].lower()
+
+
+def test_the_values_of_a_form_stand_in_the_message() -> None:
+    rng = Random(1)
+    for _ in range(300):
+        said, answer = form_filled(rng)
+        values: dict[str, Any] = json.loads(answer)
+        moods = {"positive", "negative"}
+        assert values
+        assert all(str(value).lower() in said.lower() or value in moods for value in values.values())
+
+
+def test_a_call_fits_the_tool_that_is_sent() -> None:
+    rng = Random(1)
+    for _ in range(300):
+        tool = tool_chats.some_tools(rng)[0]
+        said, arguments = tool_chats.wanted(rng, tool)
+        assert arguments.keys() == set(tool.spec["function"]["parameters"]["required"])
+        assert all(str(value) in said for value in arguments.values())
+
+
+def test_a_template_is_expanded_by_choice_and_list() -> None:
+    assert {expand(Random(seed), "[a|b] [|{colour}]?") for seed in range(50)} > {"a?", "b?"}
+    assert expand(Random(1), "x {colour}").split()[1] in words()["colour"]
