@@ -8,11 +8,15 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: run test screenshots test-slow check format docs bench bench-peers helm-check image-check audit clean help
+.PHONY: run demo-model test screenshots test-slow check format docs bench bench-peers helm-check image-check audit clean help
 
 run: ## Install what is missing, then run Redis, the engine and the gateway on this machine
 	@bash tools/install.sh
 	@$(BIN)/python -m gateway serve $(ARGS)
+
+demo-model: ## Train the demo model anew (two cores for about half an hour) and put it in its place
+	@bash tools/install.sh dev
+	$(BIN)/python -m tools.train_demo $(ARGS)
 
 test: ## Run the tests, without the slow ones
 	@bash tools/install.sh dev

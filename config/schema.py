@@ -63,7 +63,8 @@ class EngineSettings(Group):
         EngineProfile.AUTO, description="`gpu`, `cpu`, `demo`, or `auto`: gpu where a GPU is, else demo."
     )
     model: str = Field(
-        "google/gemma-3n-E4B-it", description="Model id or folder; `demo` is the model built from this project's files."
+        "google/gemma-3n-E4B-it",
+        description="Model id or folder; `demo` is the small model that comes with the package.",
     )
     served_model_name: str = Field("gemma-3n", description="Name that clients ask for.")
     host: str = Field("127.0.0.1", description="Address vLLM listens on. It has no authentication: keep it private.")

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +26,7 @@ from engine.command import Command, Distribution, command_for, is_demo, on_cpu
 from engine.life import Rules
 from engine.preflight import installed_distribution, problems_of
 from engine.probe import Lookout, PatientLookout, client_for
-from engine.process import EngineProcess, leashed
+from engine.process import EngineProcess
 from engine.repair import repair_torch_extras
 from engine.restart import EXIT_PERMANENT
 from engine.stage import stage_of
@@ -35,7 +34,6 @@ from engine.status import StatusApp
 from engine.supervisor import Supervisor
 
 _SHOWN_LINES = 15
-_CLEAN_UP_SECONDS = 10.0
 
 
 def main() -> int:
@@ -109,35 +107,8 @@ def _prepare(settings: Settings, *, supervised: bool) -> Command | int:
     if sentence:
         print(sentence, file=sys.stderr)
         return EXIT_PERMANENT
-    model = _demo_model(settings.data_dir) if is_demo(settings) else settings.engine.model
-    if model is None:
-        return EXIT_PERMANENT
+    model = str(demo.MODEL) if is_demo(settings) else settings.engine.model
     return command_for(settings, model, installed_distribution() or Distribution.VLLM)
-
-
-def _demo_model(data_dir: Path) -> str | None:
-    """Return the folder of the demo model, built first where it is missing; None if that failed (and was said)."""
-    folder = demo.model_dir(data_dir)
-    if not demo.is_built(folder):
-        structlog.get_logger().info("demo_model_building", folder=str(folder))
-        if _run_child([sys.executable, "-m", "engine.demo.build", str(folder)]):
-            print(f"The demo model could not be built in {folder}.", file=sys.stderr)
-            return None
-    return str(folder)
-
-
-def _run_child(argv: list[str]) -> int:
-    """Run a command to its end and return its exit code. Interrupted, it is interrupted too, and cleans up."""
-    with subprocess.Popen(leashed(argv)) as child:  # noqa: S603 - our own interpreter and arguments
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            child.send_signal(signal.SIGINT)
-            try:
-                child.wait(_CLEAN_UP_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-            raise
 
 
 async def _supervise(settings: Settings, command: Command) -> int:

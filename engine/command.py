@@ -59,7 +59,7 @@ def on_cpu(settings: Settings) -> bool:
 
 
 def is_demo(settings: Settings) -> bool:
-    """Whether the engine serves the model built from this project's files."""
+    """whether the engine serves the model that comes with the package."""
     return settings.engine.model == "demo"
 
 

@@ -45,6 +45,7 @@ CONTROL_PLANE = {
     "gateway/routing/watcher.py": "asks engines for their health",
     "gateway/stack/progress.py": "asks the supervisor how far the engine's start is",
     "engine/__main__.py": "makes the client that the supervisor's probes share",
+    "engine/demo/evaluation/run.py": "asks the demo model its questions",
     "engine/probe.py": "asks vLLM for its health and metrics",
 }
 """Who may import httpx, and for what. Requests of clients go over the gateway's own connection."""

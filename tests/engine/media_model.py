@@ -23,7 +23,9 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from engine.demo.build import BOS, CORPUS, END_OF_TURN, EOS, HERE, PAD, SPECIAL_TOKENS, text_config
+from engine.demo.training.architecture import BOS, END_OF_TURN, EOS, PAD, SPECIAL_TOKENS, text_config
+from engine.demo.training.checkpoint import TEMPLATE
+from engine.demo.training.grammar import DATA
 
 TEXT_VOCAB = 3072
 MEDIA_VOCAB = 128
@@ -90,7 +92,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    lines = (line for name in CORPUS for line in (HERE / name).read_text(encoding="utf-8").splitlines())
+    lines = (line for path in sorted(DATA.glob("*.txt")) for line in path.read_text(encoding="utf-8").splitlines())
     tokenizer.train_from_iterator(lines, trainer)
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in LINE_FEEDS])
     for kind in ("image", "audio"):
@@ -114,7 +116,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
             "eoa_token": "<end_of_audio>",
         },
     )
-    made.chat_template = (HERE / "chat_template.jinja").read_text(encoding="utf-8")
+    made.chat_template = TEMPLATE.read_text(encoding="utf-8")
     return made
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +12,6 @@ from random import Random
 import httpx
 import pytest
 
-from engine import demo
 from tests.bench.measure import ROOT, on_core
 from tests.engine.vllm_metrics import value
 from tests.fakes.gateway import GatewayProcess
@@ -34,10 +31,6 @@ QUERIES = "vllm:prefix_cache_queries_total"
 @asynccontextmanager
 async def two_engines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Launcher]]:
     """Run two of the real engine, each on a core of its own where there are two, and yield them ready."""
-    model = demo.model_dir(folder)
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", "engine.demo.build", str(model)], cwd=ROOT, check=True
-    )
     cores = sorted(os.sched_getaffinity(0))
     engines = []
     try:

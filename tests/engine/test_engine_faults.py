@@ -55,6 +55,7 @@ class Stream(threading.Thread):
             "model": "gemma-3n-demo",
             "messages": [{"role": "user", "content": "Go on and on."}],
             "max_tokens": 3500,
+            "logit_bias": {"1": -100, "5": -100},  # The model must not end its answer.
             "stream": True,
         }
         with (

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 MODEL = "gemma-3n-demo"
 CITIES = ["Rome", "Oslo", "Lima"]
-# The demo model has random weights: what has no bound here, it writes until max_tokens.
+# The demo model is small: what has no bound here, it may write until max_tokens.
 PLACE = {
     "type": "object",
     "properties": {"city": {"$ref": "#/$defs/City"}, "unit": {"enum": ["C", "F"]}},

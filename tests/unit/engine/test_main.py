@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from engine import __main__ as main_module
 from engine.command import Command
 from tests.unit.engine.family import Family, eventually_gone
-from tests.unit.engine.launcher import Launcher, launched
+from tests.unit.engine.launcher import launched
 from tests.unit.engine.settings import settings_of
 
 
@@ -151,32 +150,3 @@ async def test_a_status_port_lost_after_the_preflight_is_a_sentence_and_no_engin
         assert await main_module._supervise(settings, family.command("polite")) == 1
     assert "engine.status_port" in capsys.readouterr().err
     assert family.pids() == []
-
-
-def test_an_interrupted_child_cleans_up_and_is_gone(tmp_path: Path) -> None:
-    script = (
-        "import os, pathlib, signal, sys, time\n"
-        "try:\n"
-        "    os.kill(os.getppid(), signal.SIGINT)\n"
-        "    time.sleep(60)\n"
-        "finally:\n"
-        "    pathlib.Path(sys.argv[1]).touch()\n"
-    )
-    with pytest.raises(KeyboardInterrupt):
-        main_module._run_child([sys.executable, "-c", script, str(tmp_path / "cleaned")])
-    assert (tmp_path / "cleaned").exists()
-
-
-@pytest.mark.engine
-async def test_a_stop_while_the_demo_model_is_built_leaves_nothing(tmp_path: Path) -> None:
-    it = Launcher(tmp_path)
-    await it.start()
-    try:
-        await it.read_until("demo_model_building")
-        await asyncio.sleep(1)
-        it.signal(signal.SIGTERM)
-        assert (await it.ended(15))[0] == 0
-        assert await it.nothing_left()
-        assert list(tmp_path.glob(".demo-model-*")) == list(tmp_path.glob("demo-model-*")) == []
-    finally:
-        await it.close()

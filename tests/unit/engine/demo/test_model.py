@@ -1,10 +1,8 @@
-"""The demo model: where it lives, that its build repeats byte for byte, and that what it makes can be used."""
+"""The demo model's checkpoint: that it is whole, small, of the right class, and that text goes through it unchanged."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 import pytest
 
 from engine import demo
-from tests.unit.engine.demo.conftest import build_in_subprocess
 
 TEXTS = [
     "Hello, world!",
@@ -26,78 +23,19 @@ TEXTS = [
 ]
 
 
-def copy_recipe(folder: Path) -> None:
-    for path in Path(demo.__file__).parent.iterdir():
-        if path.is_file():
-            shutil.copy(path, folder)
-
-
-def test_the_folder_is_named_by_the_recipe(tmp_path: Path) -> None:
-    folder = demo.model_dir(tmp_path)
-
-    assert folder.parent == tmp_path
-    prefix, digest = folder.name[:-12], folder.name[-12:]
-    assert prefix == "demo-model-"
-    assert set(digest) <= set("0123456789abcdef")
-    assert demo.model_dir(tmp_path) == folder
-
-
-@pytest.mark.parametrize("changed", ["build.py", "chat_template.jinja", "corpus_en.txt", "corpus_zh.txt"])
-def test_a_changed_recipe_has_another_folder(changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = demo.model_dir(tmp_path)
-    copy_recipe(tmp_path)
-    monkeypatch.setattr(demo, "__file__", str(tmp_path / "__init__.py"))
-    assert demo.model_dir(tmp_path) == before
-
-    with (tmp_path / changed).open("a") as file:
-        file.write("\n")
-
-    assert demo.model_dir(tmp_path) != before
-
-
-def test_a_folder_with_a_file_missing_is_not_built(tmp_path: Path) -> None:
-    assert not demo.is_built(tmp_path / "nowhere")
-    for name in demo.SERVED_FILES:
-        assert not demo.is_built(tmp_path)
-        (tmp_path / name).touch()
-    assert demo.is_built(tmp_path)
+def test_the_checkpoint_is_there_for_everybody_to_read_and_small() -> None:
+    assert sorted(path.name for path in demo.MODEL.iterdir()) == sorted(demo.SERVED_FILES)
+    assert all(path.stat().st_mode & 0o044 for path in demo.MODEL.iterdir())
+    assert sum(path.stat().st_size for path in demo.MODEL.iterdir()) < 10_000_000
 
 
 def test_naming_the_folder_does_not_import_torch() -> None:
     code = (
-        "import sys, pathlib, engine.demo; engine.demo.model_dir(pathlib.Path('x')); "
+        "import sys, engine.demo; engine.demo.MODEL.is_dir(); "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     root = Path(__file__).parents[4]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0
-
-
-@pytest.mark.engine
-def test_two_builds_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
-    second = tmp_path / "second"
-    build_in_subprocess(second, PYTHONHASHSEED="2", OMP_NUM_THREADS="1", TZ="Asia/Tokyo", LC_ALL="C")
-
-    assert digests(second) == digests(checkpoint)
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-@pytest.mark.engine
-def test_the_build_leaves_only_a_whole_checkpoint_that_others_may_read(checkpoint: Path) -> None:
-    assert demo.is_built(checkpoint)
-    assert list(checkpoint.parent.iterdir()) == [checkpoint]
-    assert all(path.stat().st_mode & 0o044 for path in checkpoint.iterdir())
-    assert sum(path.stat().st_size for path in checkpoint.iterdir()) < 10_000_000
-
-
-@pytest.mark.engine
-def test_a_checkpoint_that_is_there_is_left_alone(checkpoint: Path) -> None:
-    before = (checkpoint / "model.safetensors").stat()
-    build_in_subprocess(checkpoint)
-    after = (checkpoint / "model.safetensors").stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 @pytest.mark.engine
@@ -149,5 +87,6 @@ def test_transformers_loads_the_checkpoint_and_generates(checkpoint: Path) -> No
     answer = model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False)[0, len(prompt) :].tolist()
 
     assert sum(weight.numel() for weight in model.parameters()) < 4_000_000
-    assert len(answer) == 8
-    assert len(set(answer)) > 1
+    assert "Hello" in tokenizer.decode(answer)
+    # Where this is not zero, vLLM and transformers answer differently: see engine/demo/training/architecture.py.
+    assert not model.model.embed_tokens_per_layer.weight.any()
