@@ -91,10 +91,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         The parser takes the bytes after such a head for another protocol, so its body would be read as a request.
         """
         self._stop_waiting()
-        self._in_body = True
         if self.parser.should_upgrade() and self._has_body():
             raise ValueError("an upgrade with a body")
         scope = self._scope()
+        self._in_body = True
         before = self._cycles
         cycle = self.cycle = self._new_cycle(scope)
         extensions: dict[str, Any] = {CLIENT: cycle}
@@ -150,7 +150,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be taken, and close: nothing that follows on this connection can be trusted.
 
-        Without a word where that would be read as the answer to another request, or as a part of one.
+        A request still to be answered gets this: bytes too many may be its own, by too short a length. Without a word
+        where it would stand within an answer, after one that is complete, or for the first of several.
         """
         del msg
         if self._may_answer():
@@ -159,9 +160,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def _may_answer(self) -> bool:
         pending = [each for each in self._cycles if not each.response_complete]
-        if self._in_body:
-            return len(pending) == 1 and pending[0] is self.cycle and not self.cycle.response_started
-        return not pending
+        if not pending:
+            return not self._in_body
+        return len(pending) == 1 and not pending[0].response_started
 
     def _write_refusal(self) -> None:
         error = InvalidRequest(

@@ -183,7 +183,7 @@ async def test_half_a_head_does_not_end_the_answer_before_it(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("go", [True, False])
-async def test_what_is_no_http_is_never_answered_in_place_of_a_request(go: bool) -> None:
+async def test_what_is_no_http_is_never_answered_within_another_answer(go: bool) -> None:
     app = App()
     if not go:
         app.go.clear()
