@@ -1,70 +1,97 @@
-"""What the scripts are called with."""
+"""The scripts' calls of one plan, each packed but for what differs from request to request."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from config import LimitsSettings
 from gateway.domain import RequestId, Usage
 from gateway.quota.estimate import Expected
-from gateway.quota.permit import Charge
-from gateway.quota.plan import Arguments, Plan
-from gateway.quota.settles import Settle
-from gateway.store import keys
+from gateway.quota.rules import Scope, ScopeRules
+from gateway.quota.terms import Terms
+from gateway.store import Prepared, keys, load_script
 
-_DAY_SECONDS = 86_400
-SERVER_TIME = 0
-"""The moment that gateways give: none, so that Redis's clock is the one for all of them."""
+RESERVE = load_script("gateway.quota", "reserve.lua")
+SETTLE = load_script("gateway.quota", "settle.lua")
+
+Arguments = tuple[str | int | float, ...]
+_RESERVE_VARYING, _SETTLE_VARYING = 3, 6
 
 
+@dataclass(frozen=True, slots=True)
 class Calls:
-    """Puts plans, estimates and counts into the scripts' order."""
+    """Three of them settle, one for each charging rule."""
 
-    def __init__(self, settings: LimitsSettings) -> None:
-        self.lease_us = int(settings.lease_seconds * 1_000_000)
-        self.has_ledger = settings.usage_retention_days > 0
-        self.ledger_seconds = (settings.usage_retention_days + 1) * _DAY_SECONDS
-        self._day = (0, "")
+    reserve: Prepared
+    nothing: Prepared
+    """Gives back to all buckets, and books nothing."""
+    usage: Prepared
+    """Only to the buckets that count tokens: an answered request stays counted."""
+    reserved: Prepared
+    """To none: what was reserved is what is charged."""
 
-    def reserve(self, request_id: RequestId, plan: Plan, expected: Expected) -> Arguments:
-        """Return the arguments of reserve.lua; its keys are the plan's."""
-        field = plan.ledger_field if self.has_ledger else ""
-        record = f"{expected.prompt_tokens} {expected.output_tokens} {field}"
-        return (request_id, record, expected.tokens, self.lease_us, SERVER_TIME, *plan.reserve.arguments)
 
-    def settle(
-        self,
-        request_id: RequestId,
-        plan: Plan,
-        expected: Expected,
-        charge: Charge,
-        usage: Usage | None = None,
-        *,
-        alone: bool = False,
-    ) -> Settle:
-        """Return the call of settle.lua that charges by one of the three rules."""
-        used = usage or Usage(expected.prompt_tokens, expected.output_tokens)
-        tail, field = plan.keep, plan.ledger_field
-        if charge is Charge.USAGE:
-            tail = plan.settle
-        if charge is Charge.NOTHING:
-            used, tail, field = Usage(0, 0), plan.give_back, ""
-        tenant = plan.tenant
-        return Settle(
-            (
-                *(keys.leases(tenant), keys.reservations(tenant), keys.reaped(tenant)),
-                *(keys.usage(tenant, self.today()), *tail.keys),
-            ),
-            (
-                *(request_id, SERVER_TIME, int(alone), field if self.has_ledger else "", self.ledger_seconds, 1),
-                *(used.prompt_tokens, used.completion_tokens, used.cached_tokens, int(charge is Charge.RESERVED)),
-                *(expected.tokens, used.total_tokens, *tail.arguments),
-            ),
-        )
+class _Tail(NamedTuple):
+    """What a script is told of buckets: which hashes, and what is in them."""
 
-    def today(self) -> str:
-        """Return the day in UTC, as the ledger calls it."""
-        day = int(time.time()) // _DAY_SECONDS
-        if day != self._day[0]:
-            self._day = (day, time.strftime("%Y-%m-%d", time.gmtime(day * _DAY_SECONDS)))
-        return self._day[1]
+    keys: tuple[str, ...]
+    arguments: Arguments
+
+
+def reserve_arguments(request_id: RequestId, expected: Expected) -> Arguments:
+    """Return what a reserve of one request ends with."""
+    return (request_id, expected.prompt_tokens, expected.output_tokens)
+
+
+def settle_arguments(request_id: RequestId, expected: Expected, used: Usage, *, alone: bool = False) -> Arguments:
+    """Return what a settle of one request ends with. `alone`: book it though Redis never knew of it."""
+    prompt_tokens, output_tokens = used.prompt_tokens, used.completion_tokens
+    return (request_id, int(alone), expected.tokens, prompt_tokens, output_tokens, used.cached_tokens)
+
+
+def calls_of(
+    tenant: str,
+    ledger_field: str,
+    terms: Terms,
+    scopes: Iterable[ScopeRules],
+    bucket_key: Mapping[Scope, Callable[[], str]],
+    set_keys: tuple[str, ...],
+) -> Calls:
+    """Return the calls of a plan."""
+    field = ledger_field if terms.ledger_seconds else ""
+    every, tokens, none = _tail(scopes, bucket_key), _tail(scopes, bucket_key, tokens_only=True), _Tail((), (0,))
+    open_keys = (keys.leases(tenant), keys.reservations(tenant))
+    closing_keys = (*open_keys, keys.reaped(tenant), keys.usage(tenant, terms.day))
+    limits = [each.concurrent_requests for each in scopes if each.concurrent_requests]
+
+    def settle(tail: _Tail, booked_under: str, unmetered: int = 0) -> Prepared:
+        arguments = (terms.moment_us, booked_under, terms.ledger_seconds, unmetered, *tail.arguments)
+        return Prepared(SETTLE, (*closing_keys, *tail.keys, *set_keys), arguments, _SETTLE_VARYING)
+
+    return Calls(
+        reserve=Prepared(
+            RESERVE,
+            (*open_keys, *every.keys, *set_keys),
+            (terms.lease_us, terms.moment_us, field, len(limits), *limits, *every.arguments),
+            _RESERVE_VARYING,
+        ),
+        nothing=settle(every, ""),
+        usage=settle(tokens, field),
+        reserved=settle(none, field, unmetered=1),
+    )
+
+
+def _tail(
+    scopes: Iterable[ScopeRules], bucket_key: Mapping[Scope, Callable[[], str]], *, tokens_only: bool = False
+) -> _Tail:
+    hashes: list[str] = []
+    arguments: list[str | int | float] = []
+    for each in scopes:
+        rules = [rule for rule in each.rules if rule.counts_tokens or not tokens_only]
+        if rules:
+            hashes.append(bucket_key[each.scope]())
+            arguments.append(len(rules))
+            for rule in rules:
+                arguments += [rule.name, int(rule.counts_tokens), rule.capacity, rule.window_seconds]
+    return _Tail(tuple(hashes), (len(hashes), *arguments))

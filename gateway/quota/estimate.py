@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
+from typing import Self
 
 from gateway.domain import Prompt, Usage
 
@@ -40,6 +41,11 @@ class Learnt:
 
     mean: float
     deviation: float
+
+    @classmethod
+    def first(cls, value: float) -> Self:
+        """Start with a deviation of half the mean, as RFC 6298 does: one value says little of the next."""
+        return cls(value, value / 2)
 
     def add(self, value: float) -> None:
         """Follow a tenth of the way."""
@@ -76,11 +82,16 @@ class Estimator:
         text_tokens = usage.prompt_tokens - prompt.counted_tokens - prompt.media_tokens
         if prompt.text_bytes >= _LEAST_BYTES and text_tokens > 0:
             per_byte = text_tokens / prompt.text_bytes
-            # The first deviation is half the mean, as in RFC 6298: one text says little of the next.
-            self._tokens_per_byte.setdefault(prompt.model, Learnt(per_byte, per_byte / 2)).add(per_byte)
+            learnt = self._tokens_per_byte.get(prompt.model)
+            if learnt is None:
+                learnt = self._tokens_per_byte[prompt.model] = Learnt.first(per_byte)
+            learnt.add(per_byte)
         output_tokens = usage.completion_tokens / prompt.choices
         key = (tenant, prompt.model)
-        self._outputs.setdefault(key, Learnt(output_tokens, output_tokens / 2)).add(output_tokens)
+        answers = self._outputs.get(key)
+        if answers is None:
+            answers = self._outputs[key] = Learnt.first(output_tokens)
+        answers.add(output_tokens)
         self._outputs.move_to_end(key)
         if len(self._outputs) > _MAX_OUTPUTS:
             self._outputs.popitem(last=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gateway.domain import Headers
 from gateway.quota.bucket import Rule
@@ -14,32 +15,57 @@ _NAMES = {
 }
 
 
+class _Shown(NamedTuple):
+    """A bucket, as it is shown where it is the tightest."""
+
+    place: int
+    capacity: float
+    refill_per_second: float
+    limit: tuple[bytes, bytes]
+    remaining: bytes
+    reset: bytes
+
+
 def go_duration(seconds: float) -> str:
     """Return `seconds` as Go prints a duration: `0s`, `12ms`, `1.5s`, `6m0s`, `2h3m0s`."""
-    milliseconds = math.ceil(max(0.0, seconds) * 1000)
-    if 0 < milliseconds < 1000:
+    whole, milliseconds = divmod(math.ceil(max(0.0, seconds) * 1000), 1000)
+    if milliseconds and not whole:
         return f"{milliseconds}ms"
-    minutes, rest = divmod(milliseconds, 60_000)
+    minutes, rest = divmod(whole, 60)
+    text = f"{rest}.{milliseconds:03}".rstrip("0") + "s" if milliseconds else f"{rest}s"
+    if not minutes:
+        return text
     hours, minutes = divmod(minutes, 60)
-    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text
+    return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}"
 
 
-def limit_headers(rules: Sequence[Rule], balances: Sequence[float]) -> Headers:
-    """Return the headers of the tightest bucket of each kind; the reset is when that bucket is full again."""
-    tightest: dict[bool, tuple[float, Rule, float]] = {}
-    for rule, balance in zip(rules, balances, strict=True):
-        share = balance / rule.capacity
-        found = tightest.get(rule.counts_tokens)
-        if found is None or share < found[0]:
-            tightest[rule.counts_tokens] = (share, rule, balance)
-    headers: Headers = []
-    for counts_tokens, (_, rule, balance) in tightest.items():
-        limit, remaining, reset = _NAMES[counts_tokens]
-        full_in_seconds = (rule.capacity - balance) / rule.refill_per_second
-        headers.append((limit, b"%d" % rule.capacity))
-        headers.append((remaining, b"%d" % max(0, math.floor(balance))))
-        headers.append((reset, go_duration(full_in_seconds).encode()))
-    return headers
+class LimitHeaders:
+    """The headers of some buckets, but for their balances."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        kinds: dict[bool, list[_Shown]] = {}
+        for index, rule in enumerate(rules):
+            limit, remaining, reset = _NAMES[rule.counts_tokens]
+            shown = _Shown(
+                index, rule.capacity, rule.refill_per_second, (limit, b"%d" % rule.capacity), remaining, reset
+            )
+            kinds.setdefault(rule.counts_tokens, []).append(shown)
+        self._kinds = tuple(kinds.values())
+
+    def of(self, balances: Sequence[float]) -> Headers:
+        """Return the headers of the tightest bucket of each kind; the reset is when that bucket is full again."""
+        headers: Headers = []
+        for kind in self._kinds:
+            least = math.inf
+            for shown in kind:
+                share = balances[shown.place] / shown.capacity
+                if share < least:
+                    least, tightest = share, shown
+            place, capacity, refill_per_second, limit, remaining, reset = tightest
+            balance = balances[place]
+            full_in_seconds = (capacity - balance) / refill_per_second
+            left = b"%d" % balance if balance > 0 else b"0"
+            headers += (limit, (remaining, left), (reset, go_duration(full_in_seconds).encode()))
+        return headers

@@ -7,22 +7,21 @@ import time
 
 from config import LimitsSettings
 from config.schema import RedisDownPolicy
-from gateway.domain import Caller, Clock, Headers, Prompt, RequestId
+from gateway.domain import Caller, Clock, Prompt, RequestId
 from gateway.errors import StoreDown
 from gateway.quota.alone import LocalBuckets
-from gateway.quota.calls import Calls
+from gateway.quota.calls import Arguments, reserve_arguments, settle_arguments
 from gateway.quota.decision import Decision
 from gateway.quota.estimate import Estimator, Expected
-from gateway.quota.headers import limit_headers
-from gateway.quota.permit import Charge, Permit
-from gateway.quota.plan import Arguments, Plan, Plans
+from gateway.quota.permit import NO_USAGE, Charge, Permit
+from gateway.quota.plan import Plans
 from gateway.quota.refusal import kind_of, never_fits, refusal
 from gateway.quota.rules import default_tier
 from gateway.quota.settles import Settles
-from gateway.store import Store, keys, load_script
+from gateway.quota.terms import Calendar
+from gateway.store import Store, keys
 from gateway.telemetry.metrics import Metrics
 
-RESERVE = load_script("gateway.quota", "reserve.lua")
 _NEAR = 0.8
 
 
@@ -33,10 +32,9 @@ class Limiter:
         self._policy = settings.on_redis_down
         self._store = store
         self._metrics = metrics
-        self._plans = Plans(default_tier(settings))
+        self._plans = Plans(default_tier(settings), Calendar(settings))
         self._estimator = Estimator()
         self._local = LocalBuckets(clock)
-        self._calls = Calls(settings)
         self.settles = Settles(store, metrics)
         self.open: dict[RequestId, Permit] = {}
         """What this process has reserved and not settled."""
@@ -51,8 +49,7 @@ class Limiter:
 
     def is_near_capacity(self, caller: Caller, prompt: Prompt, expected: Expected) -> bool:
         """Whether the estimated prompt is so near to what a bucket can ever hold that it is worth counting."""
-        rules = self._plans.of(caller, prompt.model).token_rules
-        return bool(rules) and expected.prompt_tokens > _NEAR * min(rule.capacity for rule in rules)
+        return expected.prompt_tokens > _NEAR * self._plans.of(caller, prompt.model).least_tokens
 
     def check_fits(self, caller: Caller, prompt: Prompt, counted_tokens: int) -> None:
         """Raise NeverFits for a prompt, counted by an engine, that is larger than a bucket ever holds."""
@@ -71,13 +68,12 @@ class Limiter:
         plan = self._plans.of(caller, model)
         if plan.tenant not in self.tenants:
             self._note(plan.tenant)
-        arguments = self._calls.reserve(request_id, plan, expected)
         permit = Permit(request_id, plan, prompt, expected, self._settle)
-        if not plan.limited:
-            if self._calls.has_ledger:
-                self._store.post_script(RESERVE, plan.reserve.keys, arguments, permit.granted_alone)
-        else:
+        arguments = reserve_arguments(request_id, expected)
+        if plan.limited:
             await self._decide(permit, arguments)
+        elif plan.terms.ledger_seconds:
+            self._store.post_prepared(plan.calls.reserve, arguments, permit.granted_alone)
         self.open[request_id] = permit
         return permit
 
@@ -85,22 +81,24 @@ class Limiter:
         """Return if the permit is granted. Raises RateLimited, StoreDown."""
         plan = permit.plan
         try:
-            decision = await self._ask_redis(plan, arguments)
+            wait_ms, waits_for, *thousandths = await self._store.run_prepared(plan.calls.reserve, arguments)
         except StoreDown as down:
             decision = self._decide_alone(permit, down)
         except asyncio.CancelledError:
             # Redis takes it all the same, when nobody is here any more to give it back.
             self._forget(permit)
             raise
-        headers: Headers = limit_headers(plan.rules, decision.balances)
+        else:
+            balances = [value / 1000 for value in thousandths]
+            if wait_ms == 0:
+                permit.headers = plan.headers.of(balances)
+                return
+            decision = Decision(wait_ms / 1000, waits_for, tuple(balances))
+        headers = plan.headers.of(decision.balances)
         if not decision.granted:
             self._metrics.limit_refused(*kind_of(plan, decision))
             raise refusal(plan, decision, headers)
         permit.headers = headers
-
-    async def _ask_redis(self, plan: Plan, arguments: Arguments) -> Decision:
-        wait_ms, waits_for, *thousandths = await self._store.run(RESERVE, plan.reserve.keys, arguments)
-        return Decision(wait_ms / 1000, waits_for, tuple([value / 1000 for value in thousandths]))
 
     def _decide_alone(self, permit: Permit, down: StoreDown) -> Decision:
         if self._policy is RedisDownPolicy.CLOSED:
@@ -117,18 +115,16 @@ class Limiter:
     def _settle(self, permit: Permit) -> None:
         """Close a permit. Never waits; called once, by the permit itself."""
         del self.open[permit.request_id]
-        plan, expected, charge, usage = permit.plan, permit.expected, permit.charge, permit.usage
-        if charge is not Charge.USAGE:
-            usage = None
-        if usage is not None and permit.prompt is not None:
-            self._estimator.learn(plan.tenant, permit.prompt, usage)
-            self._metrics.reservation_settled(expected.tokens, usage.total_tokens)
+        plan, expected, charge, used = permit.plan, permit.expected, permit.charge, permit.used
+        if charge is Charge.USAGE and permit.prompt is not None:
+            self._estimator.learn(plan.tenant, permit.prompt, used)
+            self._metrics.reservation_settled(expected.tokens, used.total_tokens)
         if permit.alone:
-            used = 0 if charge is Charge.NOTHING else usage.total_tokens if usage else expected.tokens
-            self._local.settle(plan, expected.tokens, used, self.gateways, whole=charge is Charge.NOTHING)
-        if plan.limited or self._calls.has_ledger:
-            call = self._calls.settle(permit.request_id, plan, expected, charge, usage, alone=permit.alone)
-            self.settles.send(call)
+            whole = charge is Charge.NOTHING
+            self._local.settle(plan, expected.tokens, used.total_tokens, self.gateways, whole=whole)
+        if plan.limited or plan.terms.ledger_seconds:
+            arguments = settle_arguments(permit.request_id, expected, used, alone=permit.alone)
+            self.settles.send(charge.call_of(plan.calls), arguments)
 
     def _forget_if_sent(self, permit: Permit, down: StoreDown) -> None:
         """Redis may have got the call, and only its answer be missing."""
@@ -137,8 +133,8 @@ class Limiter:
 
     def _forget(self, permit: Permit) -> None:
         """Give everything back, if Redis has taken it at all."""
-        call = self._calls.settle(permit.request_id, permit.plan, permit.expected, Charge.NOTHING)
-        self.settles.send(call)
+        arguments = settle_arguments(permit.request_id, permit.expected, NO_USAGE)
+        self.settles.send(permit.plan.calls.nothing, arguments)
 
     def _note(self, tenant: str) -> None:
         """Have the tenant's reservations and usage found by every gateway."""

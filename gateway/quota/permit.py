@@ -7,8 +7,12 @@ from enum import Enum
 from typing import Self
 
 from gateway.domain import Headers, Prompt, RequestId, Usage
+from gateway.quota.calls import Calls
 from gateway.quota.estimate import Expected
 from gateway.quota.plan import Plan
+from gateway.store import Prepared
+
+NO_USAGE = Usage(0, 0)
 
 
 class Charge(Enum):
@@ -20,6 +24,12 @@ class Charge(Enum):
     """The engine's own count, the last that was on the wire."""
     RESERVED = "reserved"
     """An engine had the request and told no count: the prompt's estimate and the reserved answer. Unmetered."""
+
+    def call_of(self, calls: Calls) -> Prepared:
+        """Return the call that charges by this rule."""
+        if self is Charge.USAGE:
+            return calls.usage
+        return calls.nothing if self is Charge.NOTHING else calls.reserved
 
 
 class Permit:
@@ -71,3 +81,10 @@ class Permit:
         if not self.sent:
             return Charge.NOTHING
         return Charge.RESERVED if self.usage is None else Charge.USAGE
+
+    @property
+    def used(self) -> Usage:
+        """What that comes to."""
+        if not self.sent:
+            return NO_USAGE
+        return self.usage or Usage(self.expected.prompt_tokens, self.expected.output_tokens)

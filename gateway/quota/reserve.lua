@@ -1,21 +1,23 @@
 -- Take one request and its tokens from every bucket, and a place among the concurrent ones, or nothing at all.
 -- KEYS: the tenant's leases and reservations, the hashes of buckets, the sets of concurrent requests.
--- ARGV: id, what is kept of it, tokens, lease in µs, moment in µs (0: the server's clock, the one for all gateways),
---   number of sets and the limit of each, number of hashes and for each: number of its buckets and for each of them
---   name, 1 if it counts tokens, capacity, window in seconds.
+-- ARGV: lease in µs, moment in µs (0: the server's clock, the one for all gateways), the ledger's field, number of sets
+--   and the limit of each, number of hashes and for each: number of its buckets and for each of them name, 1 if it
+--   counts tokens, capacity, window in seconds. At the end what differs between requests: id, tokens of prompt, answer.
 -- Returns {wait in ms (0: taken), what is waited for (the bucket's index, or minus the set's), balances × 1000}.
-local id, tokens, lease, now = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local lease, now, field = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local id, prompt, output = ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV]
+local tokens = prompt + output
 if now == 0 then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local sets = tonumber(ARGV[6])
-local hashes, at = tonumber(ARGV[7 + sets]), 8 + sets
+local sets = tonumber(ARGV[4])
+local hashes, at = tonumber(ARGV[5 + sets]), 6 + sets
 local first_set = 2 + hashes
 local reply, writes = {0, 0}, {}
 for i = 1, sets do
   redis.call('ZREMRANGEBYSCORE', KEYS[first_set + i], '-inf', string.format('%.0f', now))
-  if redis.call('ZCARD', KEYS[first_set + i]) >= tonumber(ARGV[6 + i]) then
+  if redis.call('ZCARD', KEYS[first_set + i]) >= tonumber(ARGV[4 + i]) then
     reply[1], reply[2] = 1000, -i
     -- A clock that was set back leaves leases that end too late.
     local latest = string.format('%.0f', now + lease)
@@ -65,6 +67,6 @@ for h = 1, hashes do
 end
 local ends = string.format('%.0f', now + lease)
 for i = 1, sets do redis.call('ZADD', KEYS[first_set + i], ends, id) end
-redis.call('HSET', KEYS[2], id, ARGV[2])
+redis.call('HSET', KEYS[2], id, prompt .. ' ' .. output .. ' ' .. field)
 redis.call('ZADD', KEYS[1], ends, id)
 return reply

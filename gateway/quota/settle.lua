@@ -1,12 +1,13 @@
 -- Close a reservation: free its place, give back or take what was reserved and not used, write the ledger. Once.
 -- KEYS: the tenant's leases, reservations and reaped ones, the ledger of the day, hashes of buckets, sets of requests.
--- ARGV: id, moment in µs (0: the server's clock), 1 to book it though Redis never knew of it,
---   the ledger's field ('': nothing is booked there), the ledger's seconds to live, requests, prompt, completion
---   and cached tokens, unmetered, tokens reserved, tokens used, number of hashes and for each: as for reserve.
+-- ARGV: moment in µs (0: the server's clock), the ledger's field ('': nothing is booked there), the ledger's seconds to
+--   live, unmetered requests, number of hashes and for each: as for reserve. At the end what differs between requests:
+--   id, 1 to book it though Redis never knew of it, tokens reserved, tokens of prompt, answer and cache.
 -- Returns 1, or 0 where it has been closed before.
-local id, field = ARGV[1], ARGV[4]
-local reserved, used, hashes = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local amounts = {requests = ARGV[6], prompt = ARGV[7], completion = ARGV[8], cached = ARGV[9], unmetered = ARGV[10]}
+local field, last = ARGV[2], #ARGV
+local id, alone, reserved = ARGV[last - 5], ARGV[last - 4] == '1', tonumber(ARGV[last - 3])
+local amounts = {prompt = ARGV[last - 2], completion = ARGV[last - 1], cached = ARGV[last], unmetered = ARGV[4]}
+local used, hashes = amounts.prompt + amounts.completion, tonumber(ARGV[5])
 -- Its places are free whatever is known of it: after an outage they may have been taken again (renew.lua).
 for i = 5 + hashes, #KEYS do redis.call('ZREM', KEYS[i], id) end
 local known = redis.call('HDEL', KEYS[2], id) == 1
@@ -23,18 +24,18 @@ else
     redis.call('HINCRBY', prefix .. day, name .. ':prompt', -prompt)
     redis.call('HINCRBY', prefix .. day, name .. ':completion', -completion)
     redis.call('HINCRBY', prefix .. day, name .. ':unsettled', -1)
-  elseif ARGV[3] ~= '1' then
+  elseif not alone then
     return 0
   else
     hashes = 0
   end
 end
-if not known or ARGV[3] == '1' then
+if not known or alone then
   redis.call('HSET', KEYS[3], id, '')
   redis.call('EXPIRE', KEYS[3], 86400)
 end
 if hashes > 0 then
-  local now, at = tonumber(ARGV[2]), 14
+  local now, at = tonumber(ARGV[1]), 6
   if now == 0 then
     local time = redis.call('TIME')
     now = time[1] * 1000000 + time[2]
@@ -61,10 +62,9 @@ if hashes > 0 then
   end
 end
 if field ~= '' then
-  if redis.call('HINCRBY', KEYS[4], field .. ':requests', amounts.requests) == 1 then
-    redis.call('EXPIRE', KEYS[4], ARGV[5])
+  if redis.call('HINCRBY', KEYS[4], field .. ':requests', 1) == 1 then
+    redis.call('EXPIRE', KEYS[4], ARGV[3])
   end
-  amounts.requests = nil
   for name, amount in pairs(amounts) do
     if amount ~= '0' then redis.call('HINCRBY', KEYS[4], field .. ':' .. name, amount) end
   end

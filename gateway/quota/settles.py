@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from gateway.store import Store, load_script
+from gateway.quota.calls import Arguments
+from gateway.store import Prepared, Store
 from gateway.telemetry.metrics import Metrics
 
-SETTLE = load_script("gateway.quota", "settle.lua")
 _MAX_HELD = 10_000
-
-Argument = str | int | float
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """One call of the script. Sending it twice does no harm: the second finds the reservation closed."""
-
-    keys: Sequence[str]
-    arguments: Sequence[Argument]
 
 
 class Settles:
-    """Posted, never awaited. Whatever is held when the process is killed is lost; the reaper books it then."""
+    """Posted, never awaited. Whatever is held when the process is killed is lost; the reaper books it then.
+
+    Sending one twice does no harm: the second finds the reservation closed.
+    """
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._held: deque[Settle] = deque()
+        self._held: deque[tuple[Prepared, Arguments]] = deque()
         metrics.settles_held.set_function(lambda: len(self._held))
 
     @property
@@ -38,19 +29,19 @@ class Settles:
         """How many wait for Redis."""
         return len(self._held)
 
-    def send(self, settle: Settle) -> None:
+    def send(self, call: Prepared, arguments: Arguments) -> None:
         """Send it, or hold it while Redis is away."""
-        self._store.post_script(SETTLE, settle.keys, settle.arguments, partial(self._hold, settle))
+        self._store.post_prepared(call, arguments, partial(self._hold, call, arguments))
 
     def flush(self) -> None:
         """Send what is held, if Redis is there."""
         if self._held and self._store.healthy:
             held, self._held = self._held, deque()
-            for settle in held:
-                self.send(settle)
+            for call, arguments in held:
+                self.send(call, arguments)
 
-    def _hold(self, settle: Settle) -> None:
-        self._held.append(settle)
+    def _hold(self, call: Prepared, arguments: Arguments) -> None:
+        self._held.append((call, arguments))
         if len(self._held) > _MAX_HELD:
             self._held.popleft()
             self._metrics.settles_lost.inc()

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from config import LimitsSettings
 from gateway.domain import RequestId
 from gateway.errors import StoreDown
-from gateway.quota.calls import SERVER_TIME, Calls
 from gateway.quota.limiter import Limiter
+from gateway.quota.terms import SERVER_TIME, Calendar
 from gateway.store import Store, StoreRefused, keys, load_script
 from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -38,7 +38,7 @@ class Upkeep:
         self._limiter = limiter
         self._store = store
         self._metrics = metrics
-        self._calls = Calls(settings)
+        self._calendar = Calendar(settings)
         self._lease_seconds = settings.lease_seconds
         self._retention_seconds = (settings.usage_retention_days + 2) * _DAY_SECONDS
         self._id = secrets.token_hex(8)
@@ -117,18 +117,18 @@ class Upkeep:
             for key in permit.plan.set_keys:
                 sets[key].append(request_id)
         held = {keys.leases(tenant): [request_id for request_id, _ in alive], **sets}
-        arguments: list[str | int] = [self._calls.lease_us, SERVER_TIME]
+        arguments: list[str | int] = [self._calendar.lease_us, SERVER_TIME]
         for each in held.values():
             arguments += [len(each), *each]
         await self._store.run(RENEW, list(held), arguments)
 
     async def _reap(self, tenant: str) -> int:
         names = (keys.leases(tenant), keys.reservations(tenant), keys.reaped(tenant))
-        lease_us = self._calls.lease_us
+        lease_us = self._calendar.lease_us
         booked = await self._store.run(
             REAP,
-            [*names, keys.usage(tenant, self._calls.today())],
-            [lease_us, max(lease_us, _LATEST_US), SERVER_TIME, self._calls.ledger_seconds, _AT_ONCE],
+            [*names, keys.usage(tenant, self._calendar.today().day)],
+            [lease_us, max(lease_us, _LATEST_US), SERVER_TIME, self._calendar.ledger_seconds, _AT_ONCE],
         )
         if booked:
             self._metrics.reaped.inc(booked)

@@ -9,7 +9,8 @@ import hiredis
 
 from gateway.errors import StoreDown
 
-Command = tuple[str | bytes | int | float, ...]
+Argument = str | bytes | int | float
+Command = tuple[Argument, ...]
 
 # The stub takes a tuple of exactly one.
 _PACK: Callable[[Command], bytes] = cast(Any, hiredis.pack_command)
@@ -25,6 +26,12 @@ def pack(command: Command) -> bytes:
         return _PACK(command)
     except TypeError:  # It knows the types themselves only: no subclass, and nothing else that has a text.
         return _PACK(tuple(each if isinstance(each, bytes) else str(each) for each in command))
+
+
+def items(command: Command) -> bytes:
+    """Return the parts of a command without their count before them."""
+    packed = pack(command)
+    return packed[packed.index(b"\n") + 1 :]
 
 
 def away(*, sent: bool = True) -> StoreDown:

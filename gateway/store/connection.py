@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 
 from gateway.store.address import Address, Listener, Patience
 from gateway.store.command import Command, Unusable, away, pack
+from gateway.store.scripts import Script
 
 _NOT_YET = object()
 _SECOND_LOOK_SECONDS = 0.001
+
+
+class Waiting(Protocol):
+    """Who is told a reply: a future, or what stands in one's place."""
+
+    def done(self) -> bool:
+        """Whether nobody wants it any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Take the reply. Never raises."""
 
 
 class Connection(asyncio.Protocol):
@@ -28,7 +39,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, address: Address, patience: Patience, listener: Listener) -> None:
         self.closed = False
         # The digests of the scripts that have been sent here in full: Redis knows them when the next call comes.
-        self.scripts: set[str] = set()
+        self._scripts: set[str] = set()
         self._address = address
         self._patience = patience
         self._listener = listener
@@ -39,8 +50,8 @@ class Connection(asyncio.Protocol):
         self._ready = self._answered = self._tired = False
         # This turn's calls, or, until the connection is open, all of them.
         self._out: list[bytes] = []
-        self._new: list[asyncio.Future[Any]] = []
-        self._unanswered: deque[asyncio.Future[Any]] = deque()
+        self._new: list[Waiting] = []
+        self._unanswered: deque[Waiting] = deque()
         # When anything was last heard, and since when the oldest call has been the next to be answered.
         self._heard_at = self._turn_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -52,14 +63,25 @@ class Connection(asyncio.Protocol):
 
         The future's result is the reply; an error, Redis's or StoreDown, is a result too and not raised.
         """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.expect(packed, future)
+        return future
+
+    def expect(self, packed: bytes, waiting: Waiting) -> None:
+        """Send a packed command likewise, and tell the reply to whoever waits."""
         if not self._ready:
             self._timer = self._timer or self._loop.call_later(self._patience.silence_seconds, self._tire)
         elif not self._out:
             self._loop.call_soon(self._flush)
-        future: asyncio.Future[Any] = self._loop.create_future()
         self._out.append(packed)
-        self._new.append(future)
-        return future
+        self._new.append(waiting)
+
+    def worded(self, script: Script, packed: bytes) -> bytes:
+        """Return a script's packed call as it must be sent: the first time in full, which loads it for all after."""
+        if script.sha in self._scripts:
+            return packed
+        self._scripts.add(script.sha)
+        return script.in_full(packed)
 
     async def aclose(self) -> None:
         """Wait for the replies that are due, then close."""
@@ -89,7 +111,7 @@ class Connection(asyncio.Protocol):
         self._tired = True
         waiting, self._new = self._new, []
         self._out.clear()
-        self.scripts.clear()
+        self._scripts.clear()
         self._listener.lost(TimeoutError())
         for future in waiting:
             if not future.done():

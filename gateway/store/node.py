@@ -10,7 +10,7 @@ from config import RedisSettings
 from gateway.domain import Clock
 from gateway.store.address import Address, Listener, Patience
 from gateway.store.breaker import Breaker
-from gateway.store.command import Command, away, pack
+from gateway.store.command import away
 from gateway.store.connection import Connection
 from gateway.store.scripts import Script
 from gateway.telemetry.metrics import Metrics
@@ -60,14 +60,10 @@ class Node:
             self._connection = Connection(self.address, self._patience, self._listener)
         return self._connection
 
-    def send_script(self, script: Script, tail: Command) -> asyncio.Future[Any]:
-        """Send it by its digest; the first time on a connection in full, which loads it for all that come after."""
+    def send_script(self, script: Script, packed: bytes) -> asyncio.Future[Any]:
+        """Send a script's packed call. Raises StoreDown while the breaker is open."""
         connection = self.connected()
-        if script.sha in connection.scripts:
-            return connection.send(pack(("EVALSHA", script.sha, *tail)))
-        packed = pack(("EVAL", script.text, *tail))
-        connection.scripts.add(script.sha)
-        return connection.send(packed)
+        return connection.send(connection.worded(script, packed))
 
     async def aclose(self) -> None:
         """Send what is pending, then close the connection."""

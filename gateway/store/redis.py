@@ -9,7 +9,6 @@ redis-py reads the URL and names the errors; `connection` does the sending.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,18 +17,17 @@ from typing import Any
 
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from config import RedisSettings
 from gateway.domain import Clock
-from gateway.errors import StoreDown
 from gateway.store.address import Address, Who
-from gateway.store.command import Unusable, away, pack
+from gateway.store.command import Argument, Unusable, away, pack
 from gateway.store.node import Node, Redirect, redirect_of
-from gateway.store.scripts import Script
+from gateway.store.posted import Posted
+from gateway.store.scripts import NotLoaded, Prepared, Script
 from gateway.telemetry.metrics import Metrics
 
-Argument = str | bytes | int | float
 StoreRefused = ResponseError
 """What a call raises that Redis itself will not do: a fault in a script, a key of another kind."""
 
@@ -91,75 +89,26 @@ class Store:
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script, loading it where Redis does not know it (a restart forgets them)."""
-        tail = (len(keys), *keys, *arguments)
-        node = self._node_of(keys[0] if keys else "")
-        reply = await node.send_script(script, tail)
-        try:
-            if isinstance(reply, NoScriptError):
-                reply = await node.connected().send(pack(("EVAL", script.text, *tail)))
-            if isinstance(reply, Redirect):
-                reply = await self._follow(reply, pack(("EVAL", script.text, *tail)))
-            return _value(reply)
-        finally:
-            del reply  # An error whose traceback leads to itself is for the garbage collector only.
+        return await self._run(script, keys[0] if keys else "", script.packed(keys, arguments))
+
+    async def run_prepared(self, call: Prepared, last: tuple[Argument, ...]) -> Any:
+        """Run a script likewise."""
+        return await self._run(call.script, call.keys[0], call.packed(last))
 
     def post(self, *command: Argument) -> None:
         """Run a command and forget its answer: for what is good to have and no reason to wait."""
         node = self._node_of(_key_of(command))
         if node.breaker.closed:
-            packed = pack(command)
-            node.connected().send(packed).add_done_callback(partial(self._posted, node, packed, None))
+            Posted(self, node, pack(command), None, None).send()
 
-    def post_script(
-        self,
-        script: Script,
-        keys: Sequence[str],
-        arguments: Sequence[Argument],
-        lost: Callable[[], object] | None = None,
-    ) -> None:
-        """Run a script and wait for nothing. `lost` is called, once, where Redis may not have run it.
-
-        While Redis is away this may be the call that finds it back.
-        """
+    def post_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
+        """Run a script and wait for nothing. While Redis is away this may be the call that finds it back."""
         node = self._node_of(keys[0] if keys else "")
-        tail = (len(keys), *keys, *arguments)
-        try:
-            sent = node.send_script(script, tail)
-        except StoreDown:
-            if lost is not None:
-                lost()
-        else:
-            sent.add_done_callback(partial(self._posted_script, node, script, tail, lost))
+        Posted(self, node, script.packed(keys, arguments), script, None).send()
 
-    def _posted_script(
-        self,
-        node: Node,
-        script: Script,
-        tail: tuple[Argument, ...],
-        lost: Callable[[], object] | None,
-        reply: asyncio.Future[Any],
-    ) -> None:
-        """See what became of a posted script; most have been run."""
-        if isinstance(reply.result(), Exception):
-            self._posted(node, pack(("EVAL", script.text, *tail)), lost, reply)
-
-    def _posted(self, node: Node, packed: bytes, lost: Callable[[], object] | None, reply: asyncio.Future[Any]) -> None:
-        """Send a posted call again, where another Redis must have it, or this one has forgotten its script."""
-        error = reply.result()
-        try:
-            if isinstance(error, Redirect):
-                node, again = self._redirected(error, packed)
-            elif isinstance(error, NoScriptError) and node.breaker.closed:
-                again = node.connected().send(packed)
-            elif isinstance(error, (StoreDown, NoScriptError)):
-                raise away()
-            else:
-                return
-        except StoreDown:
-            if lost is not None:
-                lost()
-            return
-        again.add_done_callback(partial(self._posted, node, packed, lost))
+    def post_prepared(self, call: Prepared, last: tuple[Argument, ...], lost: Callable[[], object]) -> None:
+        """Run a script likewise. `lost` is called, once, where Redis may not have run it."""
+        Posted(self, self._node_of(call.keys[0]), call.packed(last), call.script, lost).send()
 
     async def ping(self) -> float:
         """Return the seconds one PING takes. Raises StoreDown."""
@@ -191,28 +140,44 @@ class Store:
         closed = next((node for node in self._nodes.values() if node.breaker.closed), None)
         return closed or min(owner, self._home, key=lambda node: node.breaker.open_until)
 
+    async def _run(self, script: Script, key: str, packed: bytes) -> Any:
+        node = self._node_of(key)
+        reply = await node.send_script(script, packed)
+        if not isinstance(reply, Exception):
+            return reply
+        try:
+            if isinstance(reply, NotLoaded):
+                reply = await node.connected().send(script.in_full(packed))
+            if isinstance(reply, Redirect):
+                reply = await self._follow(reply, script.in_full(packed))
+            return _value(reply)
+        finally:
+            del reply  # An error whose traceback leads to itself is for the garbage collector only.
+
     async def _follow(self, redirect: Redirect, packed: bytes) -> Any:
         for _ in range(_MAX_REDIRECTS):
-            reply = await self._redirected(redirect, packed)[1]
+            reply = await self.redirected(redirect).connected().send(packed)
             if not isinstance(reply, Redirect):
                 return reply
             redirect = reply
         return away()
 
-    def _redirected(self, redirect: Redirect, packed: bytes) -> tuple[Node, asyncio.Future[Any]]:
-        """Send a call to the node that was named. A slot that has moved is asked for there from now on."""
+    def redirected(self, redirect: Redirect) -> Node:
+        """Return the node that was named, to be asked at once. A slot that has moved is asked for there from now on.
+
+        Raises StoreDown.
+        """
         host = redirect.host or self._home.address.host
         place = (host, redirect.port)
         node = self._nodes.get(place)
         if node is None:
             address = replace(self._home.address, host=host, port=redirect.port, path="")
             node = self._nodes[place] = self._open_node(address)
-        connection = node.connected()
         if redirect.asks:
-            connection.send(_ASKING)
+            node.connected().send(_ASKING)
         else:
             self._owners[redirect.slot] = node
-        return node, connection.send(packed)
+        return node
 
 
 def _key_of(command: tuple[Argument, ...]) -> str:
@@ -239,7 +204,7 @@ def _error(text: str) -> Exception:
         return away()
     if text.startswith(("MOVED ", "ASK ")):
         return redirect_of(text)
-    return NoScriptError(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
+    return NotLoaded(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
 
 
 def _address(url: str) -> Address:

@@ -26,8 +26,9 @@ from gateway.api.watch import CLIENT
 from gateway.app import create_app
 from gateway.domain import EngineRequest, Replica, Sink, UpstreamStream
 from gateway.errors import EngineBroke, EngineTimedOut, EngineUnreachable
-from gateway.quota.settles import Settle
+from gateway.quota.calls import Arguments
 from gateway.routing.member import State
+from gateway.store import Prepared
 
 KEY = "interleavings"
 PREFIX = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"fake","choices":'
@@ -187,8 +188,8 @@ async def play(actions: list[str], stream: bool, folder: str) -> None:
     for member in rooms.fleet.members:
         rooms.fleet.learned(member, frozenset({"fake"}))
         rooms.fleet.set_state(member, State.READY)
-    settles: list[Settle] = []
-    rooms.limiter.settles.send = settles.append
+    settles: list[tuple[Prepared, Arguments]] = []
+    rooms.limiter.settles.send = lambda call, arguments: settles.append((call, arguments))
     body = {"model": "fake", "messages": [{"role": "user", "content": "x"}], "stream": stream}
     client = Client(json.dumps(body).encode())
     request = asyncio.create_task(app(scope(client), client.receive, client.send))
@@ -241,13 +242,13 @@ def check(rooms: Any, engine: ScriptedEngine, client: Client) -> None:
     assert text.count(b"[DONE]") <= 1
 
 
-def check_settles(rooms: Any, settles: list[Settle], engine: ScriptedEngine) -> None:
+def check_settles(rooms: Any, settles: list[tuple[Prepared, Arguments]], engine: ScriptedEngine) -> None:
     """The permit is settled once, by what has been seen of the engine's count, and its place is free again."""
     assert rooms.limiter.open == {}
     assert not rooms.limiter._local._running
     assert len(settles) == (1 if engine.streams else len(settles[:1]))
-    for settle in settles:
-        booked, unmetered, used = settle.arguments[3] != "", settle.arguments[9], settle.arguments[11]
+    for call, (_, _, _, prompt_tokens, answer_tokens, _) in settles:
+        booked, unmetered, used = call.arguments[1] != "", call.arguments[3], prompt_tokens + answer_tokens
         assert not (unmetered and not booked)
         if booked and not unmetered:
             assert used == 5

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.domain import Headers
 from gateway.quota.bucket import Rule
-from gateway.quota.headers import go_duration, limit_headers
+from gateway.quota.headers import LimitHeaders, go_duration
 
 MINUTE = Rule("minute", 60, 60)
 HOUR = Rule("hour", 100, 3600)
@@ -71,12 +71,12 @@ def test_the_tightest_bucket_is_shown(balances: tuple[float, float], expected: t
         (b"x-ratelimit-remaining-requests", remaining),
         (b"x-ratelimit-reset-requests", reset),
     ]
-    assert limit_headers((MINUTE, HOUR), balances) == shown
+    assert LimitHeaders((MINUTE, HOUR)).of(balances) == shown
 
 
 def test_requests_and_tokens_have_headers_of_their_own() -> None:
     tokens, day = Rule("tokens_minute", 600, 60, counts_tokens=True), Rule("tokens_day", 10_000, 86_400, True)
-    shown = limit_headers((MINUTE, tokens, HOUR, day), (30.0, 540.0, 90.0, -50.5))
+    shown = LimitHeaders((MINUTE, tokens, HOUR, day)).of((30.0, 540.0, 90.0, -50.5))
     assert shown == [
         (b"x-ratelimit-limit-requests", b"60"),
         (b"x-ratelimit-remaining-requests", b"30"),
@@ -88,4 +88,4 @@ def test_requests_and_tokens_have_headers_of_their_own() -> None:
 
 
 def test_without_limits_no_header_is_sent() -> None:
-    assert limit_headers((), ()) == []
+    assert LimitHeaders(()).of(()) == []

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from config import LimitsSettings
 from gateway.domain import Caller, Limits, RequestId, Tier, Usage
-from gateway.quota.calls import Calls
+from gateway.quota.calls import RESERVE, SETTLE, reserve_arguments, settle_arguments
 from gateway.quota.estimate import Expected
-from gateway.quota.limiter import RESERVE
-from gateway.quota.permit import Charge
+from gateway.quota.permit import NO_USAGE, Charge
 from gateway.quota.plan import Plan, plan_of
-from gateway.quota.settles import SETTLE
+from gateway.quota.terms import Calendar
 from gateway.quota.upkeep import REAP, RENEW
 from gateway.store import keys
 from tests.fakes.redis_server import RedisServer
@@ -34,7 +33,7 @@ class Scripts:
     def __init__(self, client: redis.Redis) -> None:
         self.tenant = uuid.uuid4().hex
         self.now_us = START_US
-        self.calls = Calls(SETTINGS)
+        self.terms = Calendar(SETTINGS).today()
         self._client = client
         self._run = {script.sha: client.register_script(script.text) for script in (RESERVE, SETTLE, RENEW, REAP)}
 
@@ -45,19 +44,22 @@ class Scripts:
 
     def reserve(self, request_id: str, plan: Plan, expected: Expected) -> tuple[int, int, list[float]]:
         """Return the wait in milliseconds, what is waited for, and the balances."""
-        arguments: list[Any] = list(self.calls.reserve(RequestId(request_id), plan, expected))
-        arguments[4] = self.now_us
-        wait_ms, waits_for, *thousandths = self._run[RESERVE.sha](plan.reserve.keys, arguments)
+        call = plan.calls.reserve
+        arguments: list[Any] = [*call.arguments, *reserve_arguments(RequestId(request_id), expected)]
+        arguments[1] = self.now_us
+        wait_ms, waits_for, *thousandths = self._run[RESERVE.sha](call.keys, arguments)
         return wait_ms, waits_for, [value / 1000 for value in thousandths]
 
     def settle(
         self, request_id: str, plan: Plan, expected: Expected, charge: Charge, usage: Usage, alone: bool = False
     ) -> bool:
         """Return whether it did anything."""
-        used = usage if charge is Charge.USAGE else None
-        call = self.calls.settle(RequestId(request_id), plan, expected, charge, used, alone=alone)
-        arguments: list[Any] = list(call.arguments)
-        arguments[1] = self.now_us
+        estimate = Usage(expected.prompt_tokens, expected.output_tokens)
+        used = {Charge.USAGE: usage, Charge.RESERVED: estimate, Charge.NOTHING: NO_USAGE}[charge]
+        call = charge.call_of(plan.calls)
+        last = settle_arguments(RequestId(request_id), expected, used, alone=alone)
+        arguments: list[Any] = [*call.arguments, *last]
+        arguments[0] = self.now_us
         return bool(self._run[SETTLE.sha](call.keys, arguments))
 
     def renew(self, permits: dict[str, Plan]) -> None:
@@ -66,7 +68,7 @@ class Scripts:
         for request_id, plan in permits.items():
             for key in plan.set_keys:
                 held.setdefault(key, []).append(request_id)
-        arguments: list[Any] = [self.calls.lease_us, self.now_us]
+        arguments: list[Any] = [self.terms.lease_us, self.now_us]
         for ids in held.values():
             arguments += [len(ids), *ids]
         self._run[RENEW.sha](list(held), arguments)
@@ -74,13 +76,13 @@ class Scripts:
     def reap(self) -> int:
         """Return how many were booked."""
         names = (keys.leases(self.tenant), keys.reservations(self.tenant), keys.reaped(self.tenant))
-        lease_us = self.calls.lease_us
-        ledger = keys.usage(self.tenant, self.calls.today())
+        lease_us = self.terms.lease_us
+        ledger = keys.usage(self.tenant, self.terms.day)
         return int(self._run[REAP.sha]([*names, ledger], [lease_us, lease_us, self.now_us, 1000, 500]))
 
     def ledger(self) -> dict[str, int]:
         """Return what is booked and not zero."""
-        found: Any = self._client.hgetall(keys.usage(self.tenant, self.calls.today()))
+        found: Any = self._client.hgetall(keys.usage(self.tenant, self.terms.day))
         return {field.decode(): int(amount) for field, amount in found.items() if int(amount)}
 
     def open(self) -> set[str]:
@@ -127,7 +129,7 @@ class History:
         self.scripts = Scripts(client)
         self.model = Model(LEASE_SECONDS)
         callers = [Caller(self.scripts.tenant, user) for user in ("ann", "bob")]
-        self.plans = [plan_of(caller, name, tier) for caller in callers for name in ("m", "n")]
+        self.plans = [plan_of(caller, name, tier, self.scripts.terms) for caller in callers for name in ("m", "n")]
         self.ids: list[tuple[str, Plan, Expected]] = []
         self.alive: dict[str, Plan] = {}
 
@@ -230,7 +232,7 @@ def scripts(redis_server: RedisServer) -> Any:
 
 def plan(scripts: Scripts, tier: Tier = TOKENS, user: str = "ann") -> Plan:
     """Return a plan of the scripts' tenant."""
-    return plan_of(Caller(scripts.tenant, user), "m", tier)
+    return plan_of(Caller(scripts.tenant, user), "m", tier, scripts.terms)
 
 
 def test_a_lowered_limit_holds_at_once_for_a_bucket_that_is_fuller(scripts: Scripts) -> None:

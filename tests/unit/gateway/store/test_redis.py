@@ -13,12 +13,12 @@ from contextlib import suppress
 
 import pytest
 import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from config.schema import AuthMode
 from gateway.errors import StoreDown
 from gateway.store import Script, Store
-from gateway.store.scripts import load_script
+from gateway.store.scripts import NotLoaded, Prepared, load_script
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
@@ -278,7 +278,7 @@ async def test_scripts_that_were_forgotten_leave_no_errors_behind(
         await asyncio.gather(*(store.run(doubling, [], [number]) for number in range(50)))
         with pytest.raises(RedisError):
             await store.run(script("return redis.call('NONSENSE')"), [], [])
-        left = [each for each in gc.get_objects() if type(each) is NoScriptError]
+        left = [each for each in gc.get_objects() if type(each) is NotLoaded]
     finally:
         gc.enable()
     assert left == []
@@ -317,6 +317,48 @@ async def test_every_script_is_valid_and_named_by_the_digest_that_redis_gives_it
 ) -> None:
     loaded = load_script(package, name)
     assert await store.call("SCRIPT", "LOAD", loaded.text) == loaded.sha.encode()
+
+
+async def test_a_prepared_call_does_what_the_whole_call_does(store: Store) -> None:
+    echo = script("return {KEYS[1], KEYS[2], unpack(ARGV)}")
+    prepared = Prepared(echo, ("{k}1", "{k}2"), (7, "ä b", 2.5), varying=2)
+    for last in (("x", 1), ("", "\r\n$3"), ("ü", 0)):
+        whole = await store.run(echo, prepared.keys, [*prepared.arguments, *last])
+        assert await store.run_prepared(prepared, last) == whole
+        assert len(whole) == 7
+
+
+def test_a_prepared_call_with_too_few_or_too_many_arguments_is_not_sent() -> None:
+    prepared = Prepared(script("return 1"), ("k",), (), varying=2)
+    for last in ((), (1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match="wants 2"):
+            prepared.packed(last)
+
+
+async def test_a_posted_script_that_redis_has_forgotten_is_sent_in_full(
+    impatient: Store, private_redis: RedisServer
+) -> None:
+    count = script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    prepared = Prepared(count, ("k",), (), varying=1)
+    lost: list[int] = []
+    for _ in range(3):
+        impatient.post_prepared(prepared, (2,), lambda: lost.append(1))
+        await impatient.ping()
+        await impatient.call("SCRIPT", "FLUSH")
+    await impatient.ping()
+    assert await impatient.call("GET", "k") == b"6"
+    assert lost == []
+
+
+async def test_whoever_posts_is_told_once_where_it_may_be_lost(impatient: Store, private_redis: RedisServer) -> None:
+    prepared = Prepared(script("return 1"), ("k",), (), varying=0)
+    lost: list[int] = []
+    private_redis.stop()
+    impatient.post_prepared(prepared, (), lambda: lost.append(1))
+    await seconds_until_down(impatient)
+    assert lost == [1]
+    impatient.post_prepared(prepared, (), lambda: lost.append(2))
+    assert lost == [1, 2], "a Redis that is known to be away was asked"
 
 
 # Away.
