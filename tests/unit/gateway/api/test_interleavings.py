@@ -248,7 +248,7 @@ def check_settles(rooms: Any, settles: list[tuple[Prepared, Arguments]], engine:
     assert not rooms.limiter._local._running
     assert len(settles) == (1 if engine.streams else len(settles[:1]))
     for call, (_, _, _, prompt_tokens, answer_tokens, _) in settles:
-        booked, unmetered, used = call.arguments[1] != "", call.arguments[3], prompt_tokens + answer_tokens
+        booked, unmetered, used = call.arguments[1] != "", call.arguments[3], int(prompt_tokens) + int(answer_tokens)
         assert not (unmetered and not booked)
         if booked and not unmetered:
             assert used == 5

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from pydantic import SecretStr
 
-from config import RedisSettings
 from gateway.domain import Caller, Usage
 from gateway.quota import Limiter, Upkeep
-from gateway.store import Store, keys, open_store
+from gateway.store import Store, keys
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.redis_cluster import RedisCluster
+from tests.unit.gateway.conftest import StoreAt
 from tests.unit.gateway.quota.test_limiter import (
     limits,
     reserve,
@@ -42,22 +40,10 @@ __all__ = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RedisCluster]:
-    """The cluster of this file."""
-    cluster = RedisCluster()
-    cluster.start()
-    yield cluster
-    cluster.remove()
-
-
 @pytest.fixture
-async def store(cluster: RedisCluster, metrics: Metrics) -> AsyncIterator[Store]:
-    """A store that is told of one node and finds the others."""
-    settings = RedisSettings(url=SecretStr(cluster.url), timeout_seconds=5, connect_timeout_seconds=5)
-    store = open_store(settings, metrics)
-    yield store
-    await store.aclose()
+def store(store_at: StoreAt, cluster: RedisCluster) -> Store:
+    """A store on the cluster."""
+    return store_at(cluster)
 
 
 async def test_tenants_are_spread_over_the_nodes_and_upkeep_reaches_them_all(

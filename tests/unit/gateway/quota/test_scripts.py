@@ -208,8 +208,8 @@ def test_the_scripts_do_what_the_model_does_on_any_history(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@settings(max_examples=5000, deadline=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=1500, deadline=None)
 @given(tier=TIERS, steps=STEPS)
 def test_the_scripts_do_what_the_model_does_on_thousands_of_histories(
     redis_server: RedisServer, tier: Tier, steps: list[tuple[Any, ...]]
