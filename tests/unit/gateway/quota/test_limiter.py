@@ -284,6 +284,16 @@ async def test_estimates_follow_what_engines_count(store: Store, metrics: Metric
     assert 5 <= later.output_tokens <= 7
 
 
+async def test_estimates_are_above_most_of_what_varies(store: Store, metrics: Metrics, caller: Caller) -> None:
+    limiter = Limiter(limits(hour=1000), store, metrics)
+    for number in range(100):
+        with await limiter.reserve(caller, new_id(), "m", SMALL, PROMPT) as permit:
+            permit.sent, permit.usage = True, Usage(20 + number % 2 * 20, 5 + number % 2 * 10)
+    later = limiter.expected(caller, PROMPT)
+    assert later.prompt_tokens >= 40
+    assert later.output_tokens >= 15
+
+
 # Concurrent requests.
 
 
