@@ -19,6 +19,7 @@ from config.schema import EngineProfile
 
 _KEEP_ALIVE_SECONDS = 75
 _MAX_CHOICES = 16
+_LEAST_BATCHED_TOKENS = 4096
 _NO_HOST = "media.invalid"
 """No host has a name like this (RFC 2606); without any, vLLM would fetch media from everywhere."""
 
@@ -96,7 +97,10 @@ def _flags(settings: Settings) -> list[str]:
 
 def _device_flags(settings: Settings) -> list[str]:
     if on_cpu(settings):
-        return ["--enforce-eager"]
+        # A prompt is read in one piece. Of one read in several, with a seed, vLLM would turn a generator back, which
+        # those of a CPU cannot: one such request ends the engine.
+        whole_tokens = max(_LEAST_BATCHED_TOKENS, settings.engine.max_model_len_tokens)
+        return ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(whole_tokens)]
     return ["--gpu-memory-utilization", str(settings.engine.gpu_memory_utilization), "--kv-sharing-fast-prefill"]
 
 

@@ -69,7 +69,11 @@ def test_each_distribution_is_entered_its_own_way(
             {"--enforce-eager", "--generation-config", "--quantization"},
         ),
         (EngineProfile.CPU, {"--enforce-eager", "--limit-mm-per-prompt"}, {"--gpu-memory-utilization"}),
-        (EngineProfile.DEMO, {"--enforce-eager", "--generation-config"}, {"--limit-mm-per-prompt"}),
+        (
+            EngineProfile.DEMO,
+            {"--enforce-eager", "--no-enable-chunked-prefill", "--generation-config"},
+            {"--limit-mm-per-prompt"},
+        ),
     ],
 )
 def test_each_profile_has_its_flags(profile: EngineProfile, there: set[str], absent: set[str]) -> None:
