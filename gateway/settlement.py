@@ -92,7 +92,7 @@ class Settlement:
 
     def failed(self, error: GatewayError) -> None:
         """Note the error that the client was, or would have been, told."""
-        self.error_code = error.envelope()["error"]["code"]
+        self.error_code = error.code or error.type
         if isinstance(error, EngineTimedOut):
             self.outcome = Outcome.TIMED_OUT
         elif isinstance(error, EngineFailure):

@@ -166,6 +166,7 @@ class Fleet:
         member.doubted.set()
         if member.state is State.READY:
             self.set_state(member, State.SICK)
+            self._recall_ejected()
 
     def set_state(self, member: Member, state: State) -> None:
         """Set an engine's state, unless it drains; one that becomes ready takes from the queue."""
@@ -213,6 +214,14 @@ class Fleet:
             self._logger.info("replica_state", replica=member.replica.name, state=State.GONE, was=State.DRAINING)
             for told in self.on_gone:
                 told(member)
+
+    def _recall_ejected(self) -> None:
+        """Take ejected engines back where nobody else is left: one that fails often is better than none."""
+        now = time.monotonic()
+        for member in self.members:
+            if member.state is State.SICK and member.ejected_until > now and not self._has_another(member):
+                member.ejected_until = 0.0
+                self.set_state(member, State.READY)
 
     def _has_another(self, member: Member) -> bool:
         """Whether the models of `member` are served without it: the last engine is asked, whatever it does."""

@@ -37,7 +37,8 @@ async def test_the_readmes_session_goes_on_where_it_began(gateway: GatewayProces
     )
     out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert (process.returncode, out.decode()) == (0, "You said: Who am I?\n")
-    (session,) = (await gateway.client.get("/v1/sessions")).json()["data"]
+    # The newest first: other tests may have made sessions too.
+    session = (await gateway.client.get("/v1/sessions")).json()["data"][0]
     page = (await gateway.client.get(f"/v1/sessions/{session['id']}/messages")).json()
     assert [each["content"] for each in page["data"]] == [
         "I am Ada.", "You said: I am Ada.", "Who am I?", "You said: Who am I?"

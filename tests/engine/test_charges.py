@@ -12,6 +12,8 @@ from tests.engine.vllm_metrics import value, wait_for_idle
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 GENERATED, PROMPTS = "vllm:generation_tokens_total", "vllm:prompt_tokens_total"
+NO_END = {"logit_bias": {"1": -100, "5": -100}}
+"""The model must not end its answer."""
 MOST_AHEAD_TOKENS = 2
 """Of one sequence, which an engine step gives one token."""
 
@@ -27,7 +29,7 @@ def charged(client: httpx.Client) -> tuple[int, int, int, int]:
 def leave_after(client: httpx.Client, events: int) -> None:
     """Read so many events of a long stream and hang up."""
     messages = [{"role": "user", "content": "Go on and on."}]
-    body = {"model": "gemma-3n-demo", "messages": messages, "max_tokens": 3500, "stream": True}
+    body = {"model": "gemma-3n-demo", "messages": messages, "max_tokens": 3500, "stream": True} | NO_END
     seen = 0
     with client.stream("POST", "/v1/chat/completions", json=body) as answer:
         assert answer.status_code == 200

@@ -67,6 +67,17 @@ async def begun(made: Fleet) -> Place:
     return place
 
 
+async def test_an_engine_left_out_is_taken_back_at_once_when_the_last_other_is_gone() -> None:
+    made = fleet(engines=2, breaker_failures=1)
+    place = await made.place(M)
+    place.failed(EngineBroke("x"))
+    assert place.member.state is State.SICK
+    (other,) = [member for member in made.members if member is not place.member]
+    made.mark_sick(other, "gone")
+    assert (place.member.state, other.state) == (State.READY, State.SICK)
+    assert (await made.place(M)).member is place.member
+
+
 async def test_an_engine_that_begins_every_answer_and_ends_none_is_left_out() -> None:
     made = fleet(engines=2, max_in_flight=50, breaker_failures=3)
     for _ in range(3):
