@@ -45,6 +45,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request under way; uvicorn tells only the latest, which of pipelined ones is not the running."""
         super().connection_lost(exc)
+        # uvicorn forgets its timer where a connection was reset, and with it keeps the request for a minute and more.
+        self._unset_keepalive_if_required()
         self._stop_waiting()
         for cycle in self._cycles:
             cycle.lost()
