@@ -16,13 +16,14 @@ if known then
 else
   local reaped = redis.call('HGET', KEYS[3], id)
   if reaped then
-    -- It was booked as unsettled, on an estimate and perhaps on another day: that is taken back.
+    -- It was booked as unsettled, on an estimate and perhaps on another day: that is taken back. It is subtracted from
+    -- zero, because the negative of 0 is "-0" in Lua, which Redis takes for no integer.
     if reaped == '' then return 0 end
     local day, prompt, completion, name = string.match(reaped, '^(%S+) (%d+) (%d+) (.*)$')
     local prefix = string.sub(KEYS[4], 1, -11)
     redis.call('HINCRBY', prefix .. day, name .. ':requests', -1)
-    redis.call('HINCRBY', prefix .. day, name .. ':prompt', -prompt)
-    redis.call('HINCRBY', prefix .. day, name .. ':completion', -completion)
+    redis.call('HINCRBY', prefix .. day, name .. ':prompt', 0 - prompt)
+    redis.call('HINCRBY', prefix .. day, name .. ':completion', 0 - completion)
     redis.call('HINCRBY', prefix .. day, name .. ':unsettled', -1)
   elseif not alone then
     return 0

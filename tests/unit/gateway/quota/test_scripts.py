@@ -310,6 +310,19 @@ def test_what_a_gateway_granted_alone_is_booked_once_whether_redis_knew_of_it_or
     assert scripts.reap() == 0
 
 
+@pytest.mark.parametrize("expected", [Expected(0, 0), Expected(30, 0), Expected(0, 20)])
+def test_what_was_reaped_is_taken_back_when_it_settles_late_even_where_nothing_was_expected(
+    scripts: Scripts, expected: Expected
+) -> None:
+    mine = plan(scripts)
+    scripts.reserve("a", mine, expected)
+    scripts.now_us += 100_000_000
+    assert scripts.reap() == 1
+    assert scripts.settle("a", mine, expected, Charge.USAGE, Usage(7, 3))
+    assert scripts.ledger() == {f"{mine.ledger_field}:{what}": n for what, n in
+                                (("requests", 1), ("prompt", 7), ("completion", 3))}  # fmt: skip
+
+
 def test_a_users_name_may_hold_anything(scripts: Scripts) -> None:
     for user in ('"]:requests', "ä:{}", "a b"):
         mine = plan(scripts, user=user)
