@@ -51,7 +51,8 @@ async def two_engines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 
 async def chats(gateway: GatewayProcess, policy: str) -> None:
     """Have all users say one thing after another, in another order each turn. Histories are the clients' own."""
-    words = (ROOT / "engine" / "demo" / "corpus_en.txt").read_text(encoding="utf-8").split()
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    words = [word for word in text.split() if word.isalpha()]
     random = Random(policy)
     histories: list[list[dict[str, str]]] = [[] for _ in range(USERS)]
 
