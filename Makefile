@@ -26,9 +26,9 @@ screenshots: ## Take the README's pictures of the pages anew; needs Chromium (to
 	@bash tools/install.sh dev
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser/test_screenshots.py
 
-test-slow: ## Run the slow tests: long proofs
+test-slow: ## Run the slow tests: long proofs, and each property with all its examples
 	@bash tools/install.sh dev
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=full $(ARGS)
 
 check: ## Lint, formatting, types and the architecture's rules
 	@bash tools/install.sh dev

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes.redis_server import RedisServer
+from tests.proofs import register_profiles
+
+register_profiles()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One `serve` with the real vLLM, real Redis and the demo model, for all tests of this folder."""
+"""One `serve` with the real vLLM, real Redis and the demo model, for all tests of this folder, and no longer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.stack import ServeProcess
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
     """The running stack. Limits are off: these tests are about answers."""
     folder: Path = tmp_path_factory.mktemp("serve")
@@ -24,7 +24,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
         stack.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def through(served: ServeProcess) -> Iterator[httpx.Client]:
     """A client of the gateway, with the local key."""
     headers = {"authorization": f"Bearer {served.key}"}
@@ -32,7 +32,7 @@ def through(served: ServeProcess) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def direct(served: ServeProcess) -> Iterator[httpx.Client]:
     """A client of vLLM itself."""
     with httpx.Client(base_url=served.engine_url, timeout=120, trust_env=False) as client:

@@ -55,12 +55,22 @@ def test_a_count_is_a_long_stream(through: httpx.Client) -> None:
 
 
 def test_vllm_answers_as_transformers_does(direct: httpx.Client) -> None:
+    answers_alike(direct, QUESTIONS[::5])
+
+
+@pytest.mark.slow
+def test_vllm_answers_every_question_as_transformers_does(direct: httpx.Client) -> None:
+    answers_alike(direct, QUESTIONS)
+
+
+def answers_alike(direct: httpx.Client, questions: list[str]) -> None:
+    """Compare vLLM's greedy answers with those of transformers, word for word."""
     import torch  # noqa: PLC0415 - absent where the engine is not installed
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
     tokenizer: Any = AutoTokenizer.from_pretrained(demo.MODEL)
     model: Any = AutoModelForCausalLM.from_pretrained(demo.MODEL, dtype=torch.float32)
-    for question in QUESTIONS:
+    for question in questions:
         messages = [{"role": "user", "content": question}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         prompt = torch.tensor([tokenizer.encode(text, add_special_tokens=False)])

@@ -20,6 +20,7 @@ from tests.fakes.redis_server import RedisServer
 from tests.flow import hostile
 from tests.flow.hostile import Fate, Shot, Target
 from tests.flow.raw_http import Answer, RawConnection
+from tests.proofs import examples
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -159,7 +160,11 @@ def json_values(names: list[str]) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 async def test_no_field_of_a_valid_request_can_be_set_to_anything_that_breaks_the_gateway(
     attacked: GatewayProcess, name: str, data: st.DataObject
 ) -> None:

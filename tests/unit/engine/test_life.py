@@ -14,6 +14,7 @@ from config import EngineSettings
 from engine.life import Do, Life, Phase, Rules, began, exited, looked, not_started, stop_asked, ticked
 from engine.probe import Reading
 from engine.restart import RestartPolicy
+from tests.proofs import examples
 
 RULES = Rules(
     startup_timeout_seconds=100,
@@ -356,7 +357,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(st.tuples(EVENTS, st.floats(0, 60)), max_size=60))
 def test_whatever_happens_it_never_asks_for_the_absurd(history: list[tuple[tuple[str, Event], float]]) -> None:
     world = World()

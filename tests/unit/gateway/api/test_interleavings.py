@@ -29,6 +29,7 @@ from gateway.errors import EngineBroke, EngineTimedOut, EngineUnreachable
 from gateway.quota.calls import Arguments
 from gateway.routing.member import State
 from gateway.store import Prepared
+from tests.proofs import examples
 
 KEY = "interleavings"
 PREFIX = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"fake","choices":'
@@ -257,7 +258,7 @@ def check_settles(rooms: Any, settles: list[tuple[Prepared, Arguments]], engine:
 
 
 @given(st.lists(ACTIONS, max_size=14), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_settled_once_and_nothing_left(actions: list[str], stream: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(actions, stream, folder))

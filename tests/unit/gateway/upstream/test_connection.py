@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import EngineBroke, EngineDied, EngineFailure
 from gateway.upstream.http_answer import MAX_HEAD_BYTES, MAX_HEADERS
+from tests.proofs import examples
 from tests.unit.gateway.upstream.wire import Wire
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=examples(300), deadline=None)
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-_", min_size=1, max_size=20)
 VALUE = st.text("".join(map(chr, range(33, 127))), max_size=30)
 FRAMING = ("content-length", "transfer-encoding", "connection", "upgrade", "proxy-connection")
