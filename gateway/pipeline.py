@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from config import Settings
+from gateway.counting import PromptCounter, check_fits
 from gateway.domain import Asked, Call, Demand, EngineClient, History, Prompt, Usage
 from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError
 from gateway.prompt import Policy, compose, home_of, media_limits, parse
@@ -22,10 +23,10 @@ from gateway.reply import Reply
 from gateway.routing import Fleet, Place
 from gateway.sessions import Recall, SessionRoom
 from gateway.settlement import Settlement
-from gateway.upstream import Answer, TokenCount, ask, count_tokens
+from gateway.upstream import Answer, TokenCount, ask
 
-_MAX_COUNTING = 4
-"""Prompts that an engine counts at once before they are admitted: more go by the estimate, as counting is free."""
+_NEAR = 0.8
+"""Of the context. An estimate is rather too much than too little."""
 _MOST_CUTS = 4
 """Each takes at least a turn, and usually the first is enough: what a turn holds is known but for estimates."""
 
@@ -49,7 +50,7 @@ class Pipeline:
         self._engines = engines
         self._salt_secret = salt_secret
         self._media = media_limits(settings)
-        self._counting = 0
+        self._counter = PromptCounter(fleet, engines)
 
     async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
         """Return the reply to `call`, its first content already here; the caller owns it and must close() it.
@@ -81,31 +82,10 @@ class Pipeline:
         prompt = compose(self._parse(call, settlement), History(), self._settings.prompt, self._media)
         with await self._limiter.reserve(call.caller, call.request_id, prompt.model, Expected(0, 0)) as permit:
             settlement.headers = permit.headers
-            counted = await self._count(call, prompt, 0, prompt.prefill_tokens, settlement)
+            demand = _demand(call, prompt, 0, prompt.prefill_tokens)
+            counted = await self._counter.count(prompt, demand, call.request_id, settlement)
             permit.sent, permit.usage = True, Usage(0, 0)
             return counted
-
-    async def _count(
-        self, call: Call, prompt: Prompt, home: int, prefill_tokens: int, settlement: Settlement
-    ) -> TokenCount:
-        """Return what an engine counts; another is asked where the first fails. Nothing is charged for it."""
-        demand = _demand(call, prompt, home, prefill_tokens)
-        tried: set[str] = set()
-        suspect = False
-        while True:
-            place = await self._fleet.place(demand, avoiding=tried)
-            try:
-                settlement.replica = place.replica.name
-                return await count_tokens(self._engines, place.replica, prompt, call.request_id)
-            except EngineFailure as failure:
-                place.failed(failure)
-                tried.add(place.replica.name)
-                suspect = suspect or failure.suspect
-                if not self._fleet.may_try_again(demand, failure, tried, suspect):
-                    raise
-                settlement.retried(failure)
-            finally:
-                place.release()
 
     async def _admit(self, call: Call, prompt: Prompt, home: int, settlement: Settlement, room_tokens: int) -> Permit:
         """Reserve what the prompt is expected to cost, counted by an engine where an estimate is not good enough.
@@ -115,15 +95,21 @@ class Pipeline:
         expected = self._limiter.expected(call.caller, prompt)
         if room_tokens:
             expected = replace(expected, prompt_tokens=min(expected.prompt_tokens, room_tokens))
-        elif self._limiter.is_near_capacity(call.caller, prompt, expected) and self._counting < _MAX_COUNTING:
-            self._counting += 1
-            try:
-                counted = await self._count(call, prompt, home, expected.prompt_tokens, settlement)
-            finally:
-                self._counting -= 1
-            self._limiter.check_fits(call.caller, prompt, counted.tokens)
-            expected = replace(expected, prompt_tokens=counted.tokens)
+        elif self._is_near_a_limit(call, prompt, expected):
+            demand = _demand(call, prompt, home, expected.prompt_tokens)
+            longest_tokens = max(self._context_tokens(prompt))
+            counted = await self._counter.try_to_count(prompt, longest_tokens, demand, call.request_id, settlement)
+            if counted is not None:
+                check_fits(prompt, counted.tokens, max(longest_tokens, counted.max_model_len_tokens))
+                self._limiter.check_fits(call.caller, prompt, counted.tokens)
+                expected = replace(expected, prompt_tokens=counted.tokens)
         return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
+
+    def _is_near_a_limit(self, call: Call, prompt: Prompt, expected: Expected) -> bool:
+        """Whether the estimated prompt is so near to the model's context, or a bucket's size, that it may not fit."""
+        if expected.prompt_tokens > _NEAR * min(self._context_tokens(prompt)):
+            return True
+        return self._limiter.is_near_capacity(call.caller, prompt, expected)
 
     def _compose(self, call: Call, asked: Asked, recall: Recall) -> Prompt:
         return compose(asked, recall.history, self._settings.prompt, self._media, call.caller.priority)
@@ -149,19 +135,23 @@ class Pipeline:
         """
         home = home_of(call.caller.tenant, recall.session_id, asked.body)
         for _ in range(_MOST_CUTS):
-            counted = await self._count(call, prompt, home, prompt.prefill_tokens, settlement)
+            demand = _demand(call, prompt, home, prompt.prefill_tokens)
+            counted = await self._counter.count(prompt, demand, call.request_id, settlement)
             excess_tokens = counted.tokens - int(room_tokens * self._settings.sessions.trim_to)
             if counted.tokens <= room_tokens or not recall.trim(excess_tokens):
+                longest_tokens = max(*self._context_tokens(prompt), counted.max_model_len_tokens)
+                check_fits(prompt, counted.tokens, longest_tokens)
                 return replace(prompt, counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
             prompt = self._compose(call, asked, recall)
         return prompt
 
     def _room_tokens(self, prompt: Prompt) -> int:
-        """Return how long the prompt may be beside the answer it may get."""
-        lengths = [member.max_model_len_tokens for member in self._fleet.members if prompt.model in member.models]
-        known = [length for length in lengths if length]
-        context_tokens = min(known) if known else self._settings.engine.max_model_len_tokens
-        return context_tokens - prompt.output_tokens_limit
+        """Return how long the prompt may be beside the answer it may get, at any engine."""
+        return min(self._context_tokens(prompt)) - prompt.output_tokens_limit
+
+    def _context_tokens(self, prompt: Prompt) -> list[int]:
+        """Return how long prompt and answer together may be, at each engine that has said so."""
+        return self._fleet.context_tokens(prompt.model) or [self._settings.engine.max_model_len_tokens]
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
         asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret, self._media))

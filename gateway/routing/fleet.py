@@ -58,6 +58,11 @@ class Fleet:
         """Whether a request sent now could start."""
         return any(member.state is State.READY for member in self.members)
 
+    def context_tokens(self, model: str) -> list[int]:
+        """Return how long a prompt and its answer together may be, of each engine that serves `model` and says so."""
+        members = (member for member in self.members if model in member.models)
+        return [member.max_model_len_tokens for member in members if member.max_model_len_tokens]
+
     def could_serve(self, demand: Demand, avoiding: Collection[str] = ()) -> bool:
         """Whether an engine is ready for `demand`, full or not."""
         return any(fits(member, demand, avoiding) for member in self.members)

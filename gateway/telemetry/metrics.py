@@ -127,6 +127,10 @@ class Metrics:
         self.limit_refusals = Counter(
             "gateway_limit_refusals", "Requests refused by a limit of their caller's.", ["scope", "limit"], registry=new
         )
+        self.prompts_counted = Counter(
+            "gateway_prompts_counted", "Prompts near a limit that an engine was to count before they were admitted.",
+            ["outcome"], registry=new,
+        )  # fmt: skip
         self.reservation_ratio = Histogram(
             "gateway_reservation_used_ratio", "Tokens used for each token reserved; above 1 there was debt.",
             buckets=_RATIO_BUCKETS, registry=new,

@@ -27,9 +27,12 @@ class TokenCount:
 async def count_tokens(client: EngineClient, replica: Replica, prompt: Prompt, request_id: RequestId) -> TokenCount:
     """Return the length of `prompt`. Raises EngineFailure, or the engine's refusal as one of ours."""
     body = orjson.loads(prompt.body)
-    asked = orjson.dumps({name: body[name] for name in _ASKED if name in body})
+    asked = {name: body[name] for name in _ASKED if name in body}
+    if "messages" in asked:
+        # As the answer will be asked for.
+        asked["add_generation_prompt"] = True
     headers = (("content-type", "application/json"), ("x-request-id", request_id))
-    stream = await client.open(replica, EngineRequest("POST", "/tokenize", asked, headers))
+    stream = await client.open(replica, EngineRequest("POST", "/tokenize", orjson.dumps(asked), headers))
     try:
         answer = await read_all(stream, _MAX_ANSWER_BYTES)
         if stream.status != 200:

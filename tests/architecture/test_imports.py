@@ -23,7 +23,7 @@ LAYERS: list[frozenset[str]] = [
     frozenset({"api"}),
     frozenset({"lifespan"}),
     frozenset({"pipeline"}),
-    frozenset({"reply"}),
+    frozenset({"reply", "counting"}),
     frozenset({"settlement"}),
     ROOMS,
     frozenset({"store"}),
@@ -92,7 +92,7 @@ def test_imports_go_down_only_and_rooms_never_import_each_other() -> None:
 
 
 def test_the_command_line_starts_the_server_and_does_not_import_it() -> None:
-    server = {"server", "app", "api", "lifespan", "pipeline", "reply", "settlement", "store", "telemetry"}
+    server = {"server", "app", "api", "lifespan", "pipeline", "reply", "counting", "settlement", "store", "telemetry"}
     server |= ROOMS - {"identity"}
     wrong = [
         each

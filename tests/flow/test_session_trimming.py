@@ -111,15 +111,16 @@ async def test_a_question_that_is_too_long_alone_leaves_the_session_as_it_was(
     path = await new_session(gateway.client)
     await turn(gateway.client, path, 0)
     before = (await gateway.client.get(path)).json()
-    await engine.script("error_400", path=PATH)
-    long = await gateway.client.post(f"{path}/messages", json={"content": WORDS * 100, **ASKED})
-    assert long.status_code == 400
+    long = await gateway.client.post(f"{path}/messages", json={"content": f"{WORDS} " * 5000, **ASKED})
+    assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
     assert (await gateway.client.get(path)).json() == before
     again = await turn(gateway.client, path, 1)
     assert again["session"] == {"history_messages": 2, "trimmed_messages": 0}
 
 
-async def test_with_trimming_off_everything_is_sent(engine: EngineProcess, redis_server: RedisServer) -> None:
+async def test_with_trimming_off_everything_is_sent_until_it_does_not_fit_any_more(
+    engine: EngineProcess, redis_server: RedisServer
+) -> None:
     settings = {"sessions.trim": "false", **SETTINGS}
     async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
         await gateway.ready()

@@ -40,6 +40,7 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_session_messages_waiting": (),
     "gateway_limits_degraded_total": (),
     "gateway_limit_refusals_total": ("scope", "limit"),
+    "gateway_prompts_counted_total": ("outcome",),
     "gateway_reservation_used_ratio": (),
     "gateway_reservations_reaped_total": (),
     "gateway_settles_held": (),
