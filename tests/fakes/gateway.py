@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +13,9 @@ from typing import Any, Self
 
 import httpx
 
+from tests.fakes.forked import ForkedGateway
 from tests.fakes.ports import free_port
 
-_ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 30.0
 
 
@@ -57,7 +56,7 @@ class GatewayProcess:
             self._environ["GEMMA_ROUTING__ENGINES"] = ",".join(engines)
         if config is not None:
             self._environ["GEMMA_CONFIG"] = str(config)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ForkedGateway | None = None
         self._reading: asyncio.Task[None] | None = None
         self.log: list[dict[str, Any]] = []
 
@@ -73,14 +72,21 @@ class GatewayProcess:
         return self._process.pid
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self._end()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
         await self.client.aclose()
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             self._process.kill()
             await self._process.wait()
         if self._reading is not None:
@@ -89,15 +95,11 @@ class GatewayProcess:
 
     async def start(self) -> None:
         """Start it and wait until it answers /health."""
-        flags = [f"--set={name}={value}" for name, value in self._settings.items()]
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "gateway", *flags),
-            cwd=_ROOT,
-            env=self._environ,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        self._reading = asyncio.create_task(self._read_log())
         self.client = httpx.AsyncClient(base_url=self.base_url, timeout=60, trust_env=False)
+        flags = [f"--set={name}={value}" for name, value in self._settings.items()]
+        self._process = ForkedGateway(["gateway", *flags], self._environ)
+        await self._process.listen()
+        self._reading = asyncio.create_task(self._read_log())
         await self._wait_until_it_answers()
         self.client.headers["authorization"] = f"Bearer {self.key}"
 
@@ -149,7 +151,6 @@ class GatewayProcess:
 
     async def _read_log(self) -> None:
         assert self._process is not None
-        assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             try:
                 self.log.append(json.loads(line))

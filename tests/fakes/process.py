@@ -15,6 +15,7 @@ import httpx
 from gateway.domain import Replica
 
 _ROOT = Path(__file__).resolve().parents[2]
+_START_SECONDS = 20.0
 
 
 class EngineProcess:
@@ -35,12 +36,19 @@ class EngineProcess:
         self._control = httpx.AsyncClient(trust_env=False, timeout=10, verify=False)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self._end()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
         await self.kill()
         await self._control.aclose()
         self._folder.cleanup()
@@ -53,7 +61,7 @@ class EngineProcess:
             *command, *self._arguments, cwd=_ROOT, stdout=asyncio.subprocess.PIPE
         )
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self._process.stdout.readline(), _START_SECONDS)
         assert line.startswith(b"listening "), "the scripted engine did not start"
         self._port = int(line.split()[1])
         self.replica = Replica(self._name, "127.0.0.1", self._port)
