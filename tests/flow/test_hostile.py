@@ -129,10 +129,10 @@ async def unharmed(gateway: GatewayProcess, engine: EngineProcess, served: int) 
 
 
 @pytest.mark.parametrize("name", TARGETS)
-async def test_three_thousand_hostile_bodies_get_4xx_in_the_error_shape_and_each_valid_one_its_answer(
+async def test_hostile_bodies_get_4xx_in_the_error_shape_and_each_valid_one_its_answer(
     attacked: GatewayProcess, module_engine: EngineProcess, name: str
 ) -> None:
-    await attack(attacked, module_engine, name, 3_000, seed=1)
+    await attack(attacked, module_engine, name, 600, seed=1)
 
 
 @pytest.mark.slow
