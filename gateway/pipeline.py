@@ -60,7 +60,7 @@ class Pipeline:
         """
         with ExitStack() as owned:
             asked = self._parse(call, settlement)
-            recall = owned.enter_context(await self._sessions.recall(call.caller, asked))
+            recall = owned.enter_context(await self._sessions.recall(call.caller, asked, settlement.is_begun))
             settlement.session_id = recall.session_id
             home = home_of(call.caller.tenant, recall.session_id, asked.body)
             prompt = self._compose(call, asked, recall)

@@ -12,6 +12,7 @@ from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Trace
 
+_STATUS_OK = 200
 _STATUS_CLIENT_GONE = 499
 """nginx's number for a request whose client left before a status was sent; for the log and metrics only."""
 
@@ -59,6 +60,10 @@ class Settlement:
     def traceparent(self) -> str | None:
         """What the engine is told of the request's trace, None without one."""
         return self.trace.ids.traceparent if self.trace else None
+
+    def is_begun(self) -> bool:
+        """Whether the client was told that it gets an answer, and of which session."""
+        return self.status == _STATUS_OK
 
     def asked(self, asked: Asked) -> None:
         """Note what the request is about; from here on the model is one that is served."""

@@ -85,7 +85,7 @@ class RelayResponse:
         if self._started:
             await self._end_stream(b"data: " + body + b"\n\n")
         else:
-            await self._send_body(error.status, body, [*self._headers(), *error.response_headers()])
+            await self._send_body(error.status, body, [*self._headers(answers=False), *error.response_headers()])
 
     def close(self) -> None:
         """Stop the pings."""
@@ -160,12 +160,13 @@ class RelayResponse:
         await self._send_part({"type": "http.response.body", "body": body})
         self._sending_since = None
 
-    def _headers(self) -> Headers:
+    def _headers(self, *, answers: bool = True) -> Headers:
+        """A session is named where there is an answer: one that was made for nothing is gone again."""
         settlement = self._settlement
         headers = list(settlement.headers)
         if settlement.replica:
             headers.append((b"x-gateway-replica", settlement.replica.encode()))
-        if settlement.session_id:
+        if settlement.session_id and answers:
             headers.append((b"x-session-id", settlement.session_id.encode()))
         return headers
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from config import SessionsSettings
 from gateway.domain import Caller, SessionId
@@ -22,6 +23,7 @@ from gateway.store import Cipher, Store, keys, load_script
 _LEASE = load_script("gateway.sessions", "lease.lua")
 _APPEND = load_script("gateway.sessions", "append.lua")
 _RELEASE = load_script("gateway.sessions", "release.lua")
+_LEAVE = load_script("gateway.sessions", "leave.lua")
 _RENEW = load_script("gateway.sessions", "renew.lua")
 
 
@@ -35,6 +37,8 @@ class Leased:
     token: str
     pinned: tuple[Message, ...] = ()
     """Messages before the cut that are sent all the same."""
+    made: bool = False
+    """Whether the session was made for this request: without its exchange there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,22 @@ class Leases:
 
     def renew(self, caller: Caller, leased: Leased) -> None:
         """Hold the lease for another while, and the session with it, without waiting; a lost one stays lost."""
-        arguments: list[str | int] = [leased.token, self.milliseconds, leased.record.ttl_seconds]
+        kept_seconds = ceil(self.milliseconds / 1000) if leased.made else leased.record.ttl_seconds
+        arguments: list[str | int] = [leased.token, self.milliseconds, kept_seconds]
         self._store.post_script(_RENEW, _keys(caller, leased.record.id), arguments)
 
     def release(self, caller: Caller, session_id: SessionId, token: str) -> None:
         """Give the lease back without waiting, if it is `token`'s; if Redis is away it ends by itself."""
         self._store.post_script(_RELEASE, [keys.session_lease(caller.tenant, session_id)], [token])
+
+    def leave(self, caller: Caller, leased: Leased, *, told: bool) -> None:
+        """Give back a session that was made for a request and got no message: deleted, unless its id was told.
+
+        Never waits; if Redis is away both end by themselves.
+        """
+        record = leased.record
+        all_keys = [*_keys(caller, record.id), keys.sessions_of(caller.tenant, caller.user)]
+        self._store.post_script(_LEAVE, all_keys, [leased.token, record.id, int(told)])
 
     def _opened(self, caller: Caller, stored: list[bytes]) -> tuple[Message, ...]:
         opened = self._cipher.open

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from gateway.domain import Caller, History, JsonObject, SessionId
@@ -21,15 +21,24 @@ class Recall:
 
     __slots__ = (
         "_before_tokens", "_caller", "_cut", "_keep", "_leased", "_leases", "_line", "_metrics", "_pinned", "_timer",
-        "_window", "open",
+        "_told", "_window", "open",
     )  # fmt: skip
 
-    def __init__(self, leases: Leases, line: Line, metrics: Metrics, caller: Caller, leased: Leased | None) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        line: Line,
+        metrics: Metrics,
+        caller: Caller,
+        leased: Leased | None,
+        told: Callable[[], bool],
+    ) -> None:
         self._leases = leases
         self._line = line
         self._metrics = metrics
         self._caller = caller
         self._leased = leased
+        self._told = told
         self._window: tuple[Message, ...] = leased.messages if leased else ()
         self._pinned: tuple[Message, ...] = leased.pinned if leased else ()
         self._cut = leased.record.cut if leased else 0
@@ -132,7 +141,10 @@ class Recall:
     def release(self) -> None:
         """Give the session back with nothing appended. Never waits."""
         if self._leased is not None and self.open:
-            self._leases.release(self._caller, self._leased.record.id, self._leased.token)
+            if self._leased.made:
+                self._leases.leave(self._caller, self._leased, told=self._told())
+            else:
+                self._leases.release(self._caller, self._leased.record.id, self._leased.token)
             self._end()
 
     def _addition(

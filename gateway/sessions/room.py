@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 
 import orjson
@@ -24,6 +25,10 @@ _GIVE_BACK_AFTER_SECONDS = 2.0
 """When a Redis that was only slow answers again, as a rule: its breaker is tried every second."""
 
 
+def _nobody() -> bool:
+    return False
+
+
 class SessionRoom:
     """One for a gateway process: it knows who waits here for which session."""
 
@@ -35,10 +40,11 @@ class SessionRoom:
         self._line = Line(settings.max_waiting_per_tenant)
         metrics.sessions_waiting.set_function(lambda: self._line.waiting)
 
-    async def recall(self, caller: Caller, asked: Asked) -> Recall:
+    async def recall(self, caller: Caller, asked: Asked, told: Callable[[], bool] = _nobody) -> Recall:
         """Return a hold on the asked session; the caller enters it and so owns it.
 
-        Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown, with nothing held.
+        One that is made for the request and gets no message is gone again at the end, unless the client was `told` of
+        it. Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown, with nothing held.
         """
         if asked.session_id is None or asked.endpoint is not Endpoint.CHAT:
             return self._hold(caller, None)
@@ -46,7 +52,7 @@ class SessionRoom:
             leased = await self._made(caller, asked)
         else:
             leased = await self._lease(caller, SessionId(asked.session_id))
-        recall = self._hold(caller, leased)
+        recall = self._hold(caller, leased, told)
         try:
             self._check_room(leased, asked)
             if asked.regenerate:
@@ -74,13 +80,14 @@ class SessionRoom:
         await self._hold(caller, leased).change(addition)
         return len(leased.messages) - keep
 
-    def _hold(self, caller: Caller, leased: Leased | None) -> Recall:
-        return Recall(self._leases, self._line, self._metrics, caller, leased)
+    def _hold(self, caller: Caller, leased: Leased | None, told: Callable[[], bool] = _nobody) -> Recall:
+        return Recall(self._leases, self._line, self._metrics, caller, leased, told)
 
     async def _made(self, caller: Caller, asked: Asked) -> Leased:
         token = secrets.token_hex(16)
         new = NewSession(model=asked.model)
-        return Leased(await self._sessions.create(caller, new, (token, self._leases.milliseconds)), (), token)
+        record = await self._sessions.create(caller, new, (token, self._leases.milliseconds))
+        return Leased(record, (), token, made=True)
 
     async def _lease(self, caller: Caller, session_id: SessionId, *, whole: bool = False) -> Leased:
         token = secrets.token_hex(16)

@@ -374,6 +374,32 @@ async def test_a_message_may_make_its_session(place: Place, caller: Caller) -> N
     assert (await place.store.read(caller, recall.session_id)).model == "m"
 
 
+async def test_a_session_that_was_made_for_a_message_is_gone_without_it(place: Place, caller: Caller) -> None:
+    with await place.room.recall(caller, asked(NEW_SESSION)) as recall:
+        pass
+    assert recall.session_id is not None
+    with pytest.raises(SessionNotFound):
+        await place.store.read(caller, recall.session_id)
+    assert await place.store.page(caller, 10) == ([], False)
+
+
+async def test_one_that_a_client_was_told_of_stays_for_its_whole_time(store: Store, caller: Caller) -> None:
+    place = Place(store, busy_wait_seconds=0, lease_seconds=1.0)
+    with await place.room.recall(caller, asked(NEW_SESSION), lambda: True) as recall:
+        pass
+    assert recall.session_id is not None
+    await asyncio.sleep(1.5)
+    assert await place.is_free(caller, recall.session_id)
+
+
+async def test_one_whose_gateway_is_gone_ends_with_its_lease(store: Store, caller: Caller) -> None:
+    place = Place(store, busy_wait_seconds=0, lease_seconds=0.3)
+    held = await place.room.recall(caller, asked(NEW_SESSION))
+    await asyncio.sleep(0.5)
+    assert await place.store.page(caller, 10) == ([], False)
+    assert held.open
+
+
 async def test_what_came_of_an_answer_is_kept_without_waiting_and_marked(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)) as recall:
