@@ -27,7 +27,9 @@ class RoutingSettings(Group):
     )
     dns: str = Field("", description="`host:port` whose addresses are engines, such as a headless Service.")
     discovery_seconds: Seconds = Field(5.0, description="How often the file and the name are looked at.")
-    media: bool = Field(True, description="Whether the engines take images and audio; the file can say it of each.")
+    media: bool | None = Field(
+        None, description="Whether engines take images and audio; not set: each is asked. The file can say it of each."
+    )
     policy: RoutingPolicy = Field(
         RoutingPolicy.AFFINITY,
         description="`affinity`: a conversation stays where its prefix is cached; `least_loaded`; `round_robin`.",

@@ -26,6 +26,17 @@ class Endpoint(StrEnum):
     COMPLETIONS = "/v1/completions"
 
 
+class Medium(StrEnum):
+    """What a message may hold beside text."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
+
+
+NO_MEDIUM: frozenset[Medium] = frozenset()
+ALL_MEDIA = frozenset(Medium)
+
+
 class Outcome(StrEnum):
     """How a request ended: exactly one of these, in metrics and in the log. `failed` is a fault of ours."""
 
@@ -158,6 +169,8 @@ class Prompt:
     """Of messages whose tokens are known, which are not in `text_bytes`."""
     media_tokens: int = 0
     """Of images and audio clips, whose price is fixed."""
+    media: frozenset[Medium] = NO_MEDIUM
+    """Which kinds of them there are."""
     session_usage: JsonObject | None = None
     """Stands in the answer's usage as `session`, which the SDKs pass over."""
 
@@ -179,7 +192,7 @@ class Demand:
     model: str
     tenant: str = ""
     prefill_tokens: int = 0
-    needs_media: bool = False
+    media: frozenset[Medium] = NO_MEDIUM
     home: int = 0
     """The same for all turns of a conversation; 0 without one."""
     weight: int = 1

@@ -224,7 +224,7 @@ def _demand(call: Call, prompt: Prompt, home: int, prefill_tokens: int) -> Deman
         model=prompt.model,
         tenant=call.caller.tenant,
         prefill_tokens=prefill_tokens,
-        needs_media=prompt.media_tokens > 0,
+        media=prompt.media,
         home=home,
         weight=call.caller.weight,
         priority=call.caller.priority,

@@ -74,7 +74,7 @@ def engine_card(member: Member) -> dict[str, Any]:
         "replica": member.replica.name,
         "state": member.state,
         "models": sorted(member.models),
-        "media": member.media,
+        "media": sorted(member.media),
         "weight": member.weight,
         "share": round(member.share, 2),
         "max_model_len": member.max_model_len_tokens,

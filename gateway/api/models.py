@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from config import EngineSettings
 from gateway.api.state import CallerOf, RoomsOf
-from gateway.domain import Caller
+from gateway.domain import NO_MEDIUM, Caller, Medium
 from gateway.errors import ModelNotFound
 from gateway.lifespan import Rooms
 
@@ -46,17 +46,18 @@ def _served_by_name(rooms: Rooms) -> dict[str, str]:
 def _card(rooms: Rooms, name: str) -> dict[str, Any]:
     model = _served_by_name(rooms)[name]
     lengths = [member.max_model_len_tokens for member in rooms.fleet.members if model in member.models]
-    media = any(member.media for member in rooms.fleet.members if model in member.models)
+    media = NO_MEDIUM.union(*(member.media for member in rooms.fleet.members if model in member.models))
     return {
         "id": name,
         "object": "model",
         "created": int(rooms.started),
         "owned_by": "gemma-gateway",
-        "modalities": _modalities(rooms.settings.engine) if media else ["text"],
+        "modalities": ["text", *_let_through(rooms.settings.engine, media)],
         "max_model_len": next((length for length in lengths if length), None),
     }
 
 
-def _modalities(engine: EngineSettings) -> list[str]:
-    """Return what a message may hold."""
-    return ["text", *(["image"] if engine.max_images else []), *(["audio"] if engine.max_audios else [])]
+def _let_through(engine: EngineSettings, media: frozenset[Medium]) -> list[Medium]:
+    """Return which of an engine's media a message may hold here."""
+    most = {Medium.IMAGE: engine.max_images, Medium.AUDIO: engine.max_audios}
+    return [medium for medium, count in most.items() if count and medium in media]

@@ -56,6 +56,7 @@ def compose(
         tools=asked.tools,
         alias=asked.alias,
         media_tokens=media.tokens,
+        media=media.kinds,
         counted_tokens=history.counted_tokens,
         session_usage=_session_usage(history) if history.session_id else None,
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from config import Settings
-from gateway.domain import JsonObject
+from gateway.domain import JsonObject, Medium
 from gateway.errors import InvalidRequest
 from gateway.prompt.audio_header import audio_header
 from gateway.prompt.image_header import image_header
@@ -72,6 +72,12 @@ class Media:
     def tokens(self) -> int:
         """What the engine will count for it."""
         return self.images * IMAGE_TOKENS + self.audios * AUDIO_TOKENS
+
+    @property
+    def kinds(self) -> frozenset[Medium]:
+        """What an engine must take."""
+        found = ((Medium.IMAGE, self.images), (Medium.AUDIO, self.audios))
+        return frozenset(medium for medium, count in found if count)
 
 
 NO_MEDIA = Media(0, 0, 0)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from config.routing import RoutingPolicy
-from gateway.domain import Demand
+from gateway.domain import NO_MEDIUM, Demand, Medium
 from gateway.routing.member import Member, State
 
 _MASK = 2**64 - 1
@@ -55,9 +55,17 @@ def fits(member: Member, demand: Demand, avoiding: Collection[str]) -> bool:
     return (
         member.state is State.READY
         and demand.model in member.models
-        and (member.media or not demand.needs_media)
+        and demand.media <= member.media
         and member.replica.name not in avoiding
     )
+
+
+def refused_media(members: Sequence[Member], demand: Demand) -> frozenset[Medium]:
+    """Return which media of `demand` no engine of its model takes; nothing where one might, once it is ready."""
+    able = [each.media for each in members if demand.model in each.models]
+    if not able or any(demand.media <= media for media in able) or any(not each.models for each in members):
+        return NO_MEDIUM
+    return demand.media.difference(*able) or demand.media
 
 
 def has_room(member: Member, demand: Demand, bounds: Bounds) -> bool:

@@ -10,10 +10,18 @@ from collections.abc import Callable, Collection, Iterable
 
 from config import Settings
 from config.telemetry import LogLevel
-from gateway.domain import Demand
-from gateway.errors import EngineBroke, EngineErred, EngineFailure, EngineTimedOut, EngineUnreachable, Overloaded
+from gateway.domain import Demand, Medium
+from gateway.errors import (
+    EngineBroke,
+    EngineErred,
+    EngineFailure,
+    EngineTimedOut,
+    EngineUnreachable,
+    InvalidRequest,
+    Overloaded,
+)
 from gateway.routing import breaker
-from gateway.routing.choose import Bounds, choose, fits, home_score, load_score
+from gateway.routing.choose import Bounds, choose, fits, home_score, load_score, refused_media
 from gateway.routing.listing import Listing, listed_in
 from gateway.routing.member import Member, State
 from gateway.routing.place import Place
@@ -70,19 +78,29 @@ class Fleet:
     # Places.
 
     async def place(self, demand: Demand, avoiding: Collection[str] = ()) -> Place:
-        """Return a place at an engine, waiting up to routing.queue_seconds for one. Raises Overloaded."""
+        """Return a place at an engine, waiting up to routing.queue_seconds for one. Raises Overloaded, and
+        InvalidRequest where no engine will ever take the images or audio that `demand` has.
+        """
         if not avoiding:
             self._retries.deposit()
         line = self._waiting.line
         # Who waits for the same engines goes first, also where its prompt is too long for the room there is.
-        first = not line or not line.waits((demand.model, demand.needs_media, frozenset(avoiding)))
+        first = not line or not line.waits((demand.model, demand.media, frozenset(avoiding)))
         member = self.take(demand, avoiding) if first else None
         if member is None:
             if not self.could_serve(demand, avoiding):
+                self._check_media(demand)
                 self.count_refusal(Refusal.NO_ENGINE)
                 raise Overloaded("No engine is ready for this request right now.", retry_after_ms=_STARTING_RETRY_MS)
             member = await self._wait(demand, frozenset(avoiding))
         return Place(member, self, demand.prefill_tokens, time.monotonic())
+
+    def _check_media(self, demand: Demand) -> None:
+        refused = refused_media(self.members, demand)
+        if refused:
+            kinds = " and ".join(sorted("images" if each is Medium.IMAGE else "audio" for each in refused))
+            text = f"'messages' must hold no {kinds}: no engine of '{demand.model}' takes them."
+            raise InvalidRequest(text, param="messages", code="invalid_value")
 
     async def _wait(self, demand: Demand, avoiding: frozenset[str]) -> Member:
         since = time.monotonic()
@@ -196,14 +214,14 @@ class Fleet:
         for member in tuple(self.members):
             listing = wanted.pop(member.replica.name, None)
             if listing is not None:
-                member.weight, member.media = listing.weight, listing.media
+                member.weight, member.stated_media = listing.weight, listing.media
             if member.leaving != (listing is None):
                 member.leaving = listing is None
                 self.set_state(member, State.STARTING)
                 member.doubted.set()
                 self._remove_if_done(member)
         for listing in wanted.values():
-            self._add(Member(listing.replica, media=listing.media, weight=listing.weight))
+            self._add(Member(listing.replica, stated_media=listing.media, weight=listing.weight))
 
     def _add(self, member: Member) -> None:
         self.members = [*self.members, member]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gateway.domain import Demand
+from gateway.domain import Demand, Medium
 from gateway.routing.member import Member
 
 _COST_OF_AN_ANSWER = 256
@@ -22,7 +22,7 @@ _COST_OF_AN_ANSWER = 256
 
 _SPARE_TENANTS = 64
 
-Lane = tuple[str, bool, frozenset[str]]
+Lane = tuple[str, frozenset[Medium], frozenset[str]]
 """What engines a request can go to: its model, whether it has media, and whom it avoids."""
 _Flow = tuple[int, str]
 """A priority and a tenant."""
@@ -42,7 +42,7 @@ class Waiter:
     @property
     def lane(self) -> Lane:
         """Who waits in the same lane waits for the same engines."""
-        return (self.demand.model, self.demand.needs_media, self.avoiding)
+        return (self.demand.model, self.demand.media, self.avoiding)
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,8 @@ class Listing:
 
     replica: Replica
     weight: int = 1
-    media: bool = True
+    media: bool | None = None
+    """Whether it takes images and audio; None: it is asked."""
 
 
 def replica_of(url: str) -> Replica:
@@ -49,7 +50,7 @@ class _Entry(BaseModel):
 _ENTRIES = TypeAdapter(list[str | _Entry])
 
 
-def listings_of(text: str, media: bool) -> tuple[Listing, ...]:
+def listings_of(text: str, media: bool | None) -> tuple[Listing, ...]:
     """Return what an engines file lists; `media` where it does not say. Raises ValueError."""
     try:
         entries = _ENTRIES.validate_python(yaml.safe_load(text))
@@ -61,7 +62,7 @@ def listings_of(text: str, media: bool) -> tuple[Listing, ...]:
     return found
 
 
-def _listing(entry: _Entry, media: bool) -> Listing:
+def _listing(entry: _Entry, media: bool | None) -> Listing:
     return Listing(replica_of(entry.url), entry.weight, media if entry.media is None else entry.media)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
-from gateway.domain import Replica
+from gateway.domain import ALL_MEDIA, NO_MEDIUM, Medium, Replica
 from gateway.routing.engine_load import UNKNOWN_LOAD, EngineLoad
 
 _PREFILL_TOKENS_OF_A_REQUEST = 1024
@@ -32,7 +32,9 @@ class Member:
     replica: Replica
     state: State = State.STARTING
     models: frozenset[str] = frozenset()
-    media: bool = True
+    stated_media: bool | None = None
+    """Whether it takes images and audio, as its source says; None: as it says itself."""
+    learnt_media: frozenset[Medium] | None = None
     weight: int = 1
     share: float = 1.0
     """Of its weight: less than 1 while an engine that was sick comes back."""
@@ -60,6 +62,18 @@ class Member:
 
     def __post_init__(self) -> None:
         self.seed = int.from_bytes(blake2b(self.replica.name.encode(), digest_size=8).digest(), "big") | 1
+
+    @property
+    def media(self) -> frozenset[Medium]:
+        """What it takes beside text; everything, until it has been asked."""
+        if self.stated_media is not None:
+            return ALL_MEDIA if self.stated_media else NO_MEDIUM
+        return ALL_MEDIA if self.learnt_media is None else self.learnt_media
+
+    @property
+    def asks_media(self) -> bool:
+        """Whether it is still to be asked what it takes."""
+        return self.stated_media is None and self.learnt_media is None
 
     @property
     def busy(self) -> float:

@@ -1,5 +1,7 @@
 """Ask every engine how it is, once a poll: `/health` for whether, `/v1/models` for what it serves, `/metrics` for load.
 
+Once it is there it is also asked which media it takes.
+
 vLLM's port refuses connections until the model is loaded, so the first 200 means ready. An engine that dies is taken
 out at once by the request that notices (`Fleet.mark_sick`); the watcher brings it back.
 """
@@ -19,6 +21,7 @@ from gateway.domain import Replica
 from gateway.routing import breaker
 from gateway.routing.engine_load import UNKNOWN_LOAD, engine_load
 from gateway.routing.fleet import Fleet
+from gateway.routing.media_probe import media_of
 from gateway.routing.member import Member, State
 
 
@@ -75,7 +78,7 @@ class FleetWatcher:
         before = member.state
         try:
             (await client.get("/health")).raise_for_status()
-            if before is not State.READY or not member.models:
+            if before is not State.READY or not member.models or member.asks_media:
                 await self._learn(member, client)
         except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
             member.last_error = f"{type(error).__name__}: {error}"
@@ -92,7 +95,10 @@ class FleetWatcher:
 
     async def _learn(self, member: Member, client: httpx.AsyncClient) -> None:
         cards: list[dict[str, Any]] = (await client.get("/v1/models")).raise_for_status().json()["data"]
-        self._fleet.learned(member, frozenset(str(card["id"]) for card in cards))
+        names = [str(card["id"]) for card in cards]
+        if member.stated_media is None and names:
+            member.learnt_media = await media_of(client, names[0])
+        self._fleet.learned(member, frozenset(names))
         member.max_model_len_tokens = next((card.get("max_model_len") for card in cards), None)
         version = await client.get("/version")
         member.engine_version = version.json().get("version") if version.status_code == httpx.codes.OK else None

@@ -42,6 +42,7 @@ CONTROL_PLANE = {
     "gateway/commands/admin_client.py": "the commands that administer are clients of a running gateway",
     "gateway/commands/chat_client.py": "the terminal chat is a client like any other",
     "gateway/identity/key_source.py": "asks issuers of tokens for their keys",
+    "gateway/routing/media_probe.py": "asks engines what they take",
     "gateway/routing/watcher.py": "asks engines for their health",
     "gateway/stack/progress.py": "asks the supervisor how far the engine's start is",
     "engine/__main__.py": "makes the client that the supervisor's probes share",

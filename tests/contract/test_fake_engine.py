@@ -54,6 +54,11 @@ def test_an_error_within_a_stream_is_byte_for_byte_vllms() -> None:
     assert recorded("stream_error") == vllm.stream_head() + event + vllm.event(b"[DONE]") + vllm.LAST_CHUNK
 
 
+def test_an_image_for_a_model_without_eyes_gets_vllms_error() -> None:
+    error = vllm.media_error("image", "gemma-3n-demo", [])
+    assert recorded("error_media") == vllm.json_response(400, error)
+
+
 def test_an_unknown_model_gets_vllms_error() -> None:
     error = vllm.unknown_model("no-such-model", "gemma-3n-demo")
     assert recorded("error_model") == vllm.json_response(404, error)

@@ -104,3 +104,8 @@ def test_tokens_are_counted_as_the_engine_charges_them(through: httpx.Client) ->
         counted = through.post("/v1/tokenize", json=body).raise_for_status().json()
         answered = through.post(PATH, json=body).raise_for_status().json()
         assert counted["prompt_tokens"] == answered["usage"]["prompt_tokens"]
+
+
+def test_the_gateway_learns_that_the_model_takes_text_alone(through: httpx.Client) -> None:
+    (engine,) = through.get("/admin/fleet").raise_for_status().json()["data"]
+    assert (engine["state"], engine["media"]) == ("ready", [])

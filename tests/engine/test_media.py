@@ -181,3 +181,8 @@ def test_the_engine_itself_fetches_from_no_host(serving: ServeProcess) -> None:
         refused = direct.post(PATH, json={"model": "gemma-3n", "messages": messages, "max_tokens": 2})
     assert refused.status_code >= 400
     assert "allowed domains" in refused.text
+
+
+def test_the_gateway_learns_that_the_model_sees_and_hears(client: httpx.Client) -> None:
+    (engine,) = client.get("/admin/fleet").raise_for_status().json()["data"]
+    assert engine["media"] == ["audio", "image"]

@@ -8,7 +8,8 @@ Prints `listening PORT`. Beside vLLM's routes:
     POST /_script   {"behaviour": NAME, "times": 1, "path": null, ...parameters}: the next `times` requests (-1: all)
                     to `path` (null: any generation) get it; see behaviours.py. `unread_body` in the parameters:
                     answer as soon as the head is here and never read the body.
-    POST /_set      {"health": 503, "waiting": 3, "kv": 0.9}: what /health and /metrics say
+    POST /_set      {"health": 503, "waiting": 3, "kv": 0.9}: what /health and /metrics say, and
+                    `takes`: ["image", "audio"], the media that it takes, which /_reset leaves
     POST /_release  lets requests under `hold` finish
     POST /_reset    forgets scripts and counts
     GET  /_stats    {seen, running, finished, aborted, aborts: [{request_id, at}], open_connections, accepted, requests}

@@ -14,6 +14,7 @@ from tests.fakes.behaviours import BEHAVIOURS, Script
 
 GENERATIONS = ("/v1/chat/completions", "/v1/completions")
 MAX_MODEL_LEN = 32_768
+_SHOWN: dict[str, Any] = {"health": 200, "waiting": 0, "kv": 0.0, "takes": ["image", "audio"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Engine:
     requests: deque[Request] = field(default_factory=lambda: deque(maxlen=100))
     connections: set[ServedConnection] = field(default_factory=set)
     released: asyncio.Event = field(default_factory=asyncio.Event)
-    shown: dict[str, Any] = field(default_factory=lambda: {"health": 200, "waiting": 0, "kv": 0.0})
+    shown: dict[str, Any] = field(default_factory=lambda: dict(_SHOWN))
     aborts: list[dict[str, Any]] = field(default_factory=list)
     accepted: int = 0
     seen: int = 0
@@ -99,7 +100,7 @@ class Engine:
         self.requests.clear()
         self.aborts.clear()
         self.seen = self.finished = self.refused = self.iterations = 0
-        self.shown = {"health": 200, "waiting": 0, "kv": 0.0}
+        self.shown = {**_SHOWN, "takes": self.shown["takes"]}
 
 
 def route(engine: Engine, request: Request) -> bytes:
@@ -115,10 +116,20 @@ def route(engine: Engine, request: Request) -> bytes:
     if request.path == "/v1/models":
         return vllm.json_response(200, {"object": "list", "data": [_model_card(engine.model)]})
     if request.path == "/tokenize":
-        count = vllm.prompt_tokens(json.loads(request.body))
+        asked = json.loads(request.body)
+        if kind := _not_taken(engine, asked):
+            return vllm.json_response(400, vllm.media_error(kind, engine.model, engine.shown["takes"]))
+        count = vllm.prompt_tokens(asked)
         answer = {"count": count, "max_model_len": MAX_MODEL_LEN, "tokens": list(range(count)), "token_strs": None}
         return vllm.json_response(200, answer)
     return vllm.json_response(404, {"detail": "Not Found"})
+
+
+def _not_taken(engine: Engine, asked: vllm.Json) -> str:
+    """Return the first kind of media in a request that this engine does not take."""
+    contents = [message["content"] for message in asked.get("messages", ())]
+    kinds = [part["type"].partition("_")[0] for content in contents if isinstance(content, list) for part in content]
+    return next((kind for kind in kinds if kind != "text" and kind not in engine.shown["takes"]), "")
 
 
 def _model_card(model: str) -> vllm.Json:

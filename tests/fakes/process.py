@@ -72,7 +72,7 @@ class EngineProcess:
         await self._post("/_script", {"behaviour": behaviour, "times": times, "path": path, **parameters})
 
     async def show(self, **values: Any) -> None:
-        """Change what /health (`health=503`) and /metrics (`waiting=3`, `kv=0.9`) say."""
+        """Change what /health (`health=503`) and /metrics (`waiting=3`, `kv=0.9`) say, and what it `takes`."""
         await self._post("/_set", values)
 
     async def release(self) -> None:
@@ -90,8 +90,9 @@ class EngineProcess:
         return stats
 
     async def asked(self) -> list[dict[str, Any]]:
-        """Return the last requests for an answer; the gateway's looks at health and models do not count."""
-        return [request for request in (await self.stats())["requests"] if request["method"] == "POST"]
+        """Return the last requests for an answer; the gateway's looks at health, models and media do not count."""
+        requests = (await self.stats())["requests"]
+        return [each for each in requests if each["method"] == "POST" and not _asks_for_media(each)]
 
     async def eventually(self, seconds: float = 2.0, **expected: Any) -> dict[str, Any]:
         """Return the stats once they hold `expected`; fail after `seconds`."""
@@ -127,3 +128,9 @@ class EngineProcess:
     async def _post(self, path: str, value: dict[str, Any]) -> None:
         response = await self._control.post(f"{self.replica.base_url}{path}", json=value)
         response.raise_for_status()
+
+
+def _asks_for_media(request: dict[str, Any]) -> bool:
+    """Whether it is the watcher's, whose client is another than that of requests."""
+    headers: dict[str, str] = request["headers"]
+    return request["path"] == "/tokenize" and headers.get("user-agent", "").startswith("python-httpx")

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.domain import Medium
+from gateway.routing.media_probe import probe
+
 RECORDINGS = Path(__file__).parent / "recordings"
 REQUEST_ID = "req_abc123"
 QUEUE_LIMIT = "--max-num-queued-reqs 2"
@@ -139,6 +142,12 @@ def record_refusal(base_url: str, model: str) -> None:
     write("error_queue_full.http", answer)
 
 
+def record_media_refusal(base_url: str, model: str) -> None:
+    """Write what a model without eyes says of an image, asked as the gateway asks."""
+    answer = exchange(base_url, "POST", "/tokenize", json.dumps(probe(model, Medium.IMAGE)).encode())
+    write("error_media.http", answer)
+
+
 def record_metrics(base_url: str) -> None:
     """Write the lines of /metrics that something of ours reads; the whole page has a thousand."""
     url = urlsplit(base_url)
@@ -160,6 +169,7 @@ def main(arguments: list[str]) -> int:
     RECORDINGS.mkdir(exist_ok=True)
     record_chats(base_url, model)
     record_refusal(base_url, model)
+    record_media_refusal(base_url, model)
     record_metrics(base_url)
     return 0
 

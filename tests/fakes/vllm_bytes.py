@@ -74,6 +74,13 @@ def admission_error() -> Json:
     return error(503, message, "Service Unavailable")
 
 
+def media_error(kind: str, model: str, takes: list[str]) -> Json:
+    """Return what vLLM says of an image or a clip that its model, or --limit-mm-per-prompt, does not take."""
+    if not takes:
+        return error(400, f"{model} is not a multimodal model", "BadRequestError")
+    return error(400, f"At most 0 {kind}(s) may be provided in one prompt.", "BadRequestError", kind)
+
+
 def stream_error_event(body: Json) -> bytes:
     """Return an error within a stream, which vLLM writes with spaces, unlike everything else."""
     return event(json.dumps(body).encode())

@@ -177,6 +177,20 @@ async def test_a_model_says_what_a_message_may_hold(
         assert card["modalities"] == expected
 
 
+async def test_a_model_says_no_more_than_its_engines_take(engine: EngineProcess, redis_server: RedisServer) -> None:
+    settings = {"engine.max_images": 1, "engine.max_audios": 1}
+    await engine.show(takes=["image"])
+    try:
+        async with GatewayProcess(redis_server.url, [engine.replica.base_url], settings) as gateway:
+            await gateway.ready()
+            [card] = (await gateway.client.get("/v1/models")).json()["data"]
+            assert card["modalities"] == ["text", "image"]
+            [listed] = (await gateway.client.get("/admin/fleet")).json()["data"]
+            assert listed["media"] == ["image"]
+    finally:
+        await engine.show(takes=["image", "audio"])
+
+
 async def test_nothing_is_loading_while_an_engine_is_ready_or_where_no_supervisor_is_known(
     gateway: GatewayProcess, engine: EngineProcess
 ) -> None:

@@ -158,3 +158,28 @@ async def test_damaged_media_are_refused_and_good_ones_go_on(seeing: GatewayProc
         served += answer.status_code == 200
     stats = await engine.stats()
     assert 10 <= stats["finished"] == served < 200
+
+
+async def test_media_go_only_to_an_engine_that_says_it_takes_them(redis_server: RedisServer) -> None:
+    async with EngineProcess("--model", "fake") as blind, EngineProcess("--model", "fake") as seeing:
+        await blind.show(takes=[])
+        await seeing.show(takes=["image"])
+        urls = [blind.replica.base_url, seeing.replica.base_url]
+        settings = {**SEES_AND_HEARS, "routing.policy": "round_robin"}
+        async with GatewayProcess(redis_server.url, urls, settings) as gateway:
+            await gateway.ready()
+            for number in range(6):
+                answer = await gateway.client.post(
+                    PATH, json=asking(image_part(), {"type": "text", "text": f"{number}"})
+                )
+                assert answer.status_code == 200
+            assert (len(await blind.asked()), len(await seeing.asked())) == (0, 6)
+            heard = await gateway.client.post(PATH, json=asking(TEXT, input_audio()))
+            assert (heard.status_code, heard.json()["error"]["param"]) == (400, "messages")
+            assert heard.json()["error"]["message"] == (
+                "'messages' must hold no audio: no engine of 'fake' takes them."
+            )
+            await seeing.kill()
+            refused = await gateway.client.post(PATH, json=asking(TEXT, image_part()))
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_is_overloaded")
+            assert (await gateway.client.post(PATH, json=asking(TEXT))).status_code == 200

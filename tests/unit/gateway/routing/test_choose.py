@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.routing import RoutingPolicy
-from gateway.domain import Demand, Replica
-from gateway.routing.choose import Bounds, choose, fits, has_room
+from gateway.domain import ALL_MEDIA, NO_MEDIUM, Demand, Medium, Replica
+from gateway.routing.choose import Bounds, choose, fits, has_room, refused_media
 from gateway.routing.engine_load import EngineLoad
 from gateway.routing.member import Member, State
 
 M = frozenset({"m"})
 ANY = Demand("m")
+IMAGES = frozenset({Medium.IMAGE})
 
 
 def member(name: str, in_flight: int = 0, state: State = State.READY, models: frozenset[str] = M) -> Member:
@@ -97,9 +98,50 @@ def test_a_prompt_that_is_alone_is_never_too_long_and_others_share_the_bound(
 
 def test_media_need_an_engine_that_takes_them() -> None:
     text_only, both = member("a"), member("b", 2)
-    text_only.media = False
-    chosen = choose([text_only, both], Demand("m", needs_media=True), (), Bounds(3, 1000))
+    text_only.stated_media = False
+    chosen = choose([text_only, both], Demand("m", media=ALL_MEDIA), (), Bounds(3, 1000))
     assert chosen is both
+
+
+@pytest.mark.parametrize(
+    ("stated", "learnt", "takes"),
+    [
+        (None, None, ALL_MEDIA),
+        (None, IMAGES, IMAGES),
+        (None, NO_MEDIUM, NO_MEDIUM),
+        (True, NO_MEDIUM, ALL_MEDIA),
+        (False, ALL_MEDIA, NO_MEDIUM),
+    ],
+)
+def test_an_engine_takes_what_its_source_says_else_what_it_says_itself(
+    stated: bool | None, learnt: frozenset[Medium] | None, takes: frozenset[Medium]
+) -> None:
+    engine = member("a")
+    engine.stated_media, engine.learnt_media = stated, learnt
+    assert engine.media == takes
+    assert fits(engine, Demand("m", media=IMAGES), ()) is (Medium.IMAGE in takes)
+    assert fits(engine, Demand("m"), ())
+
+
+def test_media_are_refused_for_good_only_where_no_engine_of_the_model_may_take_them() -> None:
+    blind, seeing, unseen = member("a"), member("b", 2), member("c", 3)
+    blind.learnt_media, seeing.learnt_media = NO_MEDIUM, IMAGES
+    both = Demand("m", media=ALL_MEDIA)
+    assert refused_media([blind], both) == ALL_MEDIA
+    assert refused_media([blind, seeing], both) == {Medium.AUDIO}
+    assert refused_media([blind, seeing], Demand("m", media=IMAGES)) == NO_MEDIUM
+    assert refused_media([blind], Demand("m")) == NO_MEDIUM
+    assert refused_media([blind], Demand("other", media=IMAGES)) == NO_MEDIUM
+    seeing.state = State.SICK
+    assert refused_media([blind, seeing], Demand("m", media=IMAGES)) == NO_MEDIUM
+    unseen.models = frozenset()
+    assert refused_media([blind, unseen], both) == NO_MEDIUM
+
+
+def test_where_each_medium_has_its_own_engine_a_request_with_both_has_none() -> None:
+    seeing, hearing = member("a"), member("b", 2)
+    seeing.learnt_media, hearing.learnt_media = IMAGES, frozenset({Medium.AUDIO})
+    assert refused_media([seeing, hearing], Demand("m", media=ALL_MEDIA)) == ALL_MEDIA
 
 
 def test_turns_go_round() -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain import Demand
+from gateway.domain import ALL_MEDIA, NO_MEDIUM, Demand
 from gateway.routing.line import Line, Waiter
 
 
@@ -105,8 +105,8 @@ def test_how_many_are_ahead_is_what_would_be_served_before() -> None:
 def test_lanes_are_by_what_engines_can_serve_them() -> None:
     line = line_of(waiter(model="x"), waiter(model="x"), waiter(model="y"))
     assert line.lanes == 2
-    assert line.waits(("x", False, frozenset()))
-    assert not line.waits(("x", True, frozenset()))
+    assert line.waits(("x", NO_MEDIUM, frozenset()))
+    assert not line.waits(("x", ALL_MEDIA, frozenset()))
 
 
 def test_a_full_line_gives_up_the_last_of_the_longest_queue() -> None:

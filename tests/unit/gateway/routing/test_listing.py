@@ -18,7 +18,9 @@ def test_a_file_lists_urls_and_mappings() -> None:
 
 def test_what_a_file_does_not_say_of_media_the_settings_do() -> None:
     (listing,) = listings_of("- url: http://a:1", media=False)
-    assert not listing.media
+    assert listing.media is False
+    (unsaid,) = listings_of("- url: http://a:1", media=None)
+    assert unsaid.media is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from config import Settings
+from gateway.domain import ALL_MEDIA, NO_MEDIUM
 from gateway.routing import Fleet, FleetWatcher
+from gateway.routing.listing import Listing
 from gateway.routing.member import State
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.ports import free_port
@@ -60,9 +62,12 @@ class TinyEngine:
             writer.close()
 
 
-def fleet_of(*urls: str, poll_seconds: float = 0.02, poll_timeout_seconds: float = 5) -> tuple[Fleet, FleetWatcher]:
+def fleet_of(
+    *urls: str, poll_seconds: float = 0.02, poll_timeout_seconds: float = 5, media: bool | None = None
+) -> tuple[Fleet, FleetWatcher]:
     """Return a fleet of engines at these URLs and its watcher."""
-    routing = {"engines": ",".join(urls), "poll_seconds": poll_seconds, "poll_timeout_seconds": poll_timeout_seconds}
+    polls = {"poll_seconds": poll_seconds, "poll_timeout_seconds": poll_timeout_seconds}
+    routing = {"engines": ",".join(urls), "media": media, **polls}
     settings = Settings.model_validate({"routing": routing})
     fleet = Fleet(settings, Metrics())
     return fleet, FleetWatcher(fleet, settings.routing)
@@ -178,6 +183,46 @@ async def test_nonsense_of_a_sick_engine_ends_its_watch_no_more_than_that_of_a_n
             await asyncio.sleep(0.1)
             engine.answers["/version"] = (200, {"version": "1"})
             await until(fleet, State.READY)
+
+
+async def test_an_engine_is_asked_what_it_takes_and_again_when_it_comes_back() -> None:
+    async with EngineProcess("--model", "gemma-3n") as process:
+        await process.show(takes=["image"])
+        fleet, watcher = fleet_of(process.replica.base_url)
+        async with watcher.running():
+            assert fleet.members[0].media == {"image"}
+            await process.show(health=503)
+            await until(fleet, State.SICK)
+            await process.show(health=200, takes=[])
+            await until(fleet, State.READY)
+            assert fleet.members[0].media == set()
+
+
+@pytest.mark.parametrize("answer", [(404, None), (500, None), (503, None), None])
+async def test_an_engine_that_does_not_say_what_it_takes_may_be_asked_anything(answer: tuple[int, Any] | None) -> None:
+    engine = TinyEngine()
+    if answer:
+        engine.answers["/tokenize"] = answer
+    async with engine.listening() as url:
+        fleet, watcher = fleet_of(url)
+        async with watcher.running():
+            assert fleet.members[0].state is State.READY
+            assert fleet.members[0].media == ALL_MEDIA
+
+
+@pytest.mark.parametrize("stated", [True, False])
+async def test_an_engine_whose_media_are_stated_is_not_asked(stated: bool) -> None:
+    engine = TinyEngine()
+    engine.answers["/tokenize"] = (400, None)
+    async with engine.listening() as url:
+        fleet, watcher = fleet_of(url, media=stated)
+        async with watcher.running():
+            assert fleet.members[0].media == (ALL_MEDIA if stated else NO_MEDIUM)
+            assert "/tokenize" not in engine.asked
+            fleet.update([Listing(fleet.members[0].replica)])
+            async with asyncio.timeout(5):
+                while fleet.members[0].media:
+                    await asyncio.sleep(0.01)
 
 
 async def test_models_are_asked_for_once_while_the_engine_stays_ready() -> None:
