@@ -18,6 +18,8 @@ class GatewayCycle(RequestResponseCycle):
 
     _head = b""
     _received = False
+    _until_close = False
+    """Whether the body ends with the connection, as for HTTP/1.0, which knows no chunks (RFC 9112, section 6.3)."""
     _when_gone: Callable[[], None] | None = None
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
@@ -72,9 +74,10 @@ class GatewayCycle(RequestResponseCycle):
 
     def push(self, part: bytes) -> bool:
         """Send a further part of a response that has begun; False where that would have to wait, or cannot be."""
-        if self.flow.write_paused or self.disconnected or self._head or not self.chunked_encoding:
+        framed = self.chunked_encoding or self._until_close
+        if self.flow.write_paused or self.disconnected or self._head or not framed:
             return False
-        self.transport.write(_chunk(part, more_body=True))
+        self.transport.write(_chunk(part, more_body=True) if self.chunked_encoding else part)
         return True
 
     def _start(self, message: Any) -> None:
@@ -97,12 +100,14 @@ class GatewayCycle(RequestResponseCycle):
             elif name == b"connection":
                 closes = b"close" in value.lower()
             lines.append(name + b": " + value + b"\r\n")
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _WITHOUT_BODY:
+            self.chunked_encoding = self.scope["http_version"] == "1.1"
+            self._until_close = not self.chunked_encoding
         if closes:
             self.keep_alive = False
         elif not self.keep_alive:
             lines.append(b"connection: close\r\n")
-        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _WITHOUT_BODY:
-            self.chunked_encoding = True
+        if self.chunked_encoding:
             lines.append(b"transfer-encoding: chunked\r\n")
         head = b"".join(lines)
         # One count over the whole finds a line break smuggled into any header.
@@ -117,7 +122,7 @@ class GatewayCycle(RequestResponseCycle):
             body = b""
         elif self.chunked_encoding:
             body = _chunk(body, more_body)
-        else:
+        elif not self._until_close:
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0:
                 raise RuntimeError("the body is longer than its Content-Length")

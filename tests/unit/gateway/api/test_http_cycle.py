@@ -38,10 +38,10 @@ class Wire(asyncio.Transport):
         """Nothing is read here."""
 
 
-def cycle_on(wire: Wire, method: str = "POST", keep_alive: bool = True) -> GatewayCycle:
+def cycle_on(wire: Wire, method: str = "POST", keep_alive: bool = True, version: str = "1.1") -> GatewayCycle:
     """Return the cycle of one request."""
     return GatewayCycle(
-        scope=cast(Any, {"method": method}),
+        scope=cast(Any, {"method": method, "http_version": version}),
         transport=wire,
         flow=FlowControl(wire),
         logger=logging.getLogger("test"),
@@ -74,6 +74,23 @@ async def test_without_a_length_the_body_is_chunked_and_ended_once() -> None:
     await respond(cycle_on(wire), [], b"hello", b"", b"bye")
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     assert wire.writes == [head + b"5\r\nhello\r\n", b"3\r\nbye\r\n0\r\n\r\n"]
+
+
+async def test_to_http_1_0_a_body_without_a_length_ends_with_the_connection() -> None:
+    wire = Wire()
+    cycle = cycle_on(wire, keep_alive=False, version="1.0")
+    await cycle.send({**START, "headers": []})
+    await cycle.send({"type": "http.response.body", "body": b"hello", "more_body": True})
+    assert cycle.push(b" and ")
+    assert not wire.closed
+    await cycle.send({"type": "http.response.body", "body": b"bye"})
+    assert b"".join(wire.writes) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello and bye"
+    assert wire.closed
+
+
+async def test_to_http_1_0_a_body_with_a_length_is_held_to_it() -> None:
+    with pytest.raises(RuntimeError, match="than its Content-Length"):
+        await respond(cycle_on(Wire(), version="1.0"), [(b"content-length", b"2")], b"abc")
 
 
 async def test_an_empty_body_still_gets_its_head() -> None:
