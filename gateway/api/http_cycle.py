@@ -21,6 +21,8 @@ class GatewayCycle(RequestResponseCycle):
     _until_close = False
     """Whether the body ends with the connection, as for HTTP/1.0, which knows no chunks (RFC 9112, section 6.3)."""
     _when_gone: Callable[[], None] | None = None
+    lingers = False
+    """Whether the client still sends: closed at once, the connection would be reset, and the answer lost on its way."""
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called, at most once, if the client leaves before the response is complete.
@@ -137,7 +139,9 @@ class GatewayCycle(RequestResponseCycle):
         self.response_complete = True
         self._when_gone = None
         self.message_event.set()
-        if not self.keep_alive:
+        if self.lingers and self.transport.can_write_eof():
+            self.transport.write_eof()
+        elif not self.keep_alive:
             self.transport.close()
         self.on_response()
 

@@ -21,6 +21,8 @@ _MAX_HEADERS = 200
 _MAX_UNSEEN_BYTES = 2 * _MAX_HEAD_BYTES
 _MAX_WAITING = 16
 """Requests sent ahead of the answer to another (RFC 9112, section 9.3.2). Each costs memory before it is looked at."""
+_MAX_WAITING_BYTES = 1_048_576
+"""Of bodies of such requests. More is dropped, and the connection closed after the answers before it."""
 _HEAD_SECONDS = 30.0
 
 
@@ -33,8 +35,12 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     cycle: GatewayCycle
     _head_bytes = 0
     _unseen_bytes = 0
-    _in_body = False
+    _waiting_bytes = 0
+    _in_head = _in_body = False
+    _drops = False
     _head_timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+    _idle_since: float | None = None
     _cycles: tuple[GatewayCycle, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -45,21 +51,22 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request under way; uvicorn tells only the latest, which of pipelined ones is not the running."""
         super().connection_lost(exc)
-        # uvicorn forgets its timer where a connection was reset, and with it keeps the request for a minute and more.
-        self._unset_keepalive_if_required()
         self._stop_waiting()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         for cycle in self._cycles:
             cycle.lost()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, but not without end what the parser keeps to itself: a header, a trailer, a chunk's extension."""
         self._unseen_bytes += len(data)
+        self._idle_since = None
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._unseen_bytes > _MAX_UNSEEN_BYTES:
             self.send_400_response("")
-        elif self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+        elif self._head_timer is None and (self._in_head or self.cycle is None or self.cycle.response_complete):
             # What came is less than a head, or the rest of a body that nobody wants: no other timer runs now.
             self._await_head()
 
@@ -67,8 +74,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """Count a new head."""
         super().on_message_begin()
         self._head_bytes = 0
+        self._in_head = True
         self._stop_waiting()
-        self._await_head()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -92,7 +99,11 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
         The parser takes the bytes after such a head for another protocol, so its body would be read as a request.
         """
+        self._in_head = False
         self._stop_waiting()
+        if self._drops:
+            self._in_body = True
+            return
         if self.parser.should_upgrade() and self._has_body():
             raise ValueError("an upgrade with a body")
         scope = self._scope()
@@ -111,14 +122,36 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             raise ValueError("too many requests ahead of their answers")
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Take a part of the body; of a request that has to wait too, or its client's end would not be heard of."""
         self._unseen_bytes = 0
-        super().on_body(body)
+        if self._drops:
+            return
+        if not self.pipeline:
+            super().on_body(body)
+            return
+        self._waiting_bytes += len(body)
+        self.cycle.body += body
+        if self._waiting_bytes > _MAX_WAITING_BYTES:
+            self._drop_waiting()
 
     def on_message_complete(self) -> None:
         """Take the end of a request."""
         self._in_body = False
-        super().on_message_complete()
+        if not self._drops:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin with the request that waits, or wait for another."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._waiting_bytes -= len(cycle.body)
+            self._start_asgi_task(cycle, app)
+        else:
+            self._await_request()
 
     def _scope(self) -> HTTPScope:
         """Return the request's scope, which uvicorn began with the message."""
@@ -181,6 +214,17 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         ]
         self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
 
+    def _drop_waiting(self) -> None:
+        """Answer what is under way, drop what waits, and close: who is told so may send the dropped again.
+
+        https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        """
+        self._drops = True
+        self.pipeline.clear()
+        self.cycle = next(each for each in self._cycles if not each.response_complete)
+        self.cycle.keep_alive, self.cycle.lingers = False, True
+        self._cycles = (self.cycle,)
+
     def _count(self, size: int) -> None:
         self._unseen_bytes = 0
         self._head_bytes += size
@@ -192,6 +236,22 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
             for name, value in self.headers
         )
+
+    def _await_request(self) -> None:
+        """Be idle from now on. One timer does for all requests of a connection: it looks at the clock."""
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
+
+    def _look_whether_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._look_whether_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._give_up_waiting)

@@ -24,12 +24,14 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class App:
-    """Answers each request with the headers it was given, once `go` is set; reads a body only where asked to."""
+    """Answers each request, the head once `held` is set and the rest once `go` is; reads a body only where asked to."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.go.set()
         self.seen: list[list[tuple[bytes, bytes]]] = []
+        self.held = asyncio.Event()
+        self.held.set()
         self.gone = asyncio.Event()
         self.reads = False
 
@@ -41,6 +43,7 @@ class App:
         while self.reads and (await receive()).get("more_body"):
             pass
         self.seen.append(list(scope["headers"]))
+        await self.held.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await self.go.wait()
         await send({"type": "http.response.body", "body": b"ok"})
@@ -65,6 +68,7 @@ async def served(app: App) -> AsyncIterator[Callable[[], Any]]:
     try:
         yield connect
     finally:
+        app.held.set()
         app.go.set()
         for writer in opened:
             writer.transport.abort()
@@ -153,6 +157,52 @@ async def test_a_client_that_leaves_is_noticed_behind_a_second_request() -> None
         await asyncio.sleep(0.05)
         writer.close()
         await asyncio.wait_for(app.gone.wait(), 1.0)
+
+
+@pytest.mark.parametrize("body_bytes", [100_000, 900_000, 5_000_000])
+async def test_a_client_that_leaves_is_noticed_behind_the_body_of_a_second_request(body_bytes: int) -> None:
+    app = App()
+    app.go.clear()
+    async with served(app) as connect:
+        _, writer = await connect()
+        writer.write(GET)
+        await asyncio.sleep(0.05)
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % body_bytes + b"a" * body_bytes)
+        await writer.drain()
+        writer.close()
+        await asyncio.wait_for(app.gone.wait(), 2.0)
+
+
+async def test_a_second_request_whose_body_came_before_its_turn_is_answered() -> None:
+    app = App()
+    app.reads = True
+    app.go.clear()
+    async with served(app) as connect:
+        reader, writer = await connect()
+        writer.write(GET + b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n" + b"a" * 900_000)
+        await asyncio.sleep(0.1)
+        app.go.set()
+        await reader.readuntil(b"ok")
+        await reader.readuntil(b"ok")
+
+
+async def test_what_is_too_much_before_its_turn_is_dropped_and_said_to_be() -> None:
+    app = App()
+    app.held.clear()
+    app.go.clear()
+    async with served(app) as connect:
+        reader, writer = await connect()
+        writer.write(GET)
+        await asyncio.sleep(0.05)
+        # More than the sockets between hold, so that it has been read when it is drained.
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n" + b"a" * 50_000_000)
+        await writer.drain()
+        app.held.set()
+        app.go.set()
+        head, _, body = (await ended(reader)).partition(b"\r\n\r\n")
+        assert b"connection: close" in head
+        assert body == b"ok"
+        assert len(app.seen) == 1
 
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"a"])
