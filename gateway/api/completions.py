@@ -13,7 +13,7 @@ from gateway.api.answer_shape import AS_IT_IS, AnswerShape
 from gateway.api.body import ClientGone, read_body, require_json
 from gateway.api.once import Recorder, send_again
 from gateway.api.relay_response import RelayResponse
-from gateway.api.watch import Client, ClientWatch, client_of
+from gateway.api.watch import ClientWatch, client_of
 from gateway.domain import Call, Caller, Endpoint, HeaderMap
 from gateway.errors import GatewayError
 from gateway.idempotency import Recorded
@@ -64,7 +64,7 @@ async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send, shape:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
     key = scope["state"]["headers"].get(b"idempotency-key")
     if key is None:
-        await _answer(call, rooms, scope, send, scope["state"]["send"], client_of(scope), shape)
+        await _answer(call, rooms, scope, send, scope["state"]["send"], shape)
     else:
         await _answer_once(key.decode("latin-1"), call, rooms, scope, send, shape)
 
@@ -79,7 +79,7 @@ async def _answer_once(key: str, call: Call, rooms: Rooms, scope: Scope, send: S
     with claim:
         recorder = Recorder(claim, send, scope["state"]["send"])
         grace_seconds = rooms.settings.sessions.idempotency_grace_seconds
-        await _answer(call, rooms, scope, recorder.send, recorder.send_part, None, shape, grace_seconds)
+        await _answer(call, rooms, scope, recorder.send, recorder.send_part, shape, grace_seconds)
 
 
 async def _answer(
@@ -88,14 +88,15 @@ async def _answer(
     scope: Scope,
     send: Send,
     send_part: Send,
-    straight: Client | None,
     shape: AnswerShape,
-    grace_seconds: float = 0.0,
+    grace_seconds: float | None = None,
 ) -> None:
-    """Serve `call` through these; chunks go to the client `straight` where it is given."""
+    """Serve `call` through these. With a time of grace the answer is for the record too: no chunk goes by `send`."""
     settlement: Settlement = scope["state"]["settlement"]
-    response = RelayResponse(send, send_part, straight, rooms.settings.stream, settlement, shape)
-    watch = ClientWatch(client_of(scope), grace_seconds)
+    client = client_of(scope)
+    straight = grace_seconds is None
+    response = RelayResponse(send, send_part, client, rooms.settings.stream, settlement, shape, straight=straight)
+    watch = ClientWatch(client, grace_seconds or 0.0)
     try:
         await watch.run(_serve(call, rooms.pipeline, settlement, response))
     finally:

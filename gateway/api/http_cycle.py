@@ -74,6 +74,11 @@ class GatewayCycle(RequestResponseCycle):
         else:
             self._send_body(message.get("body", b""), message.get("more_body", False))
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a send would have to wait until the client takes what was sent before."""
+        return self.flow.write_paused
+
     def push(self, part: bytes) -> bool:
         """Send a further part of a response that has begun; False where that would have to wait, or cannot be."""
         framed = self.chunked_encoding or self._until_close

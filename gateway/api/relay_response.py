@@ -31,7 +31,7 @@ class RelayResponse:
     """The response to one chat request. It owns nothing but the timer of its pings, which `close()` stops.
 
     `send` is the application's, for the head; `send_part` the server's own, for what follows a stream's head. Where
-    the server knows its `client`, ordinary chunks go to it straight from the engine's socket.
+    the server knows its `client`, ordinary chunks go to it `straight` from the engine's socket.
     """
 
     def __init__(
@@ -42,10 +42,13 @@ class RelayResponse:
         settings: StreamSettings,
         settlement: Settlement,
         shape: AnswerShape = AS_IT_IS,
+        *,
+        straight: bool = True,
     ) -> None:
         self._send = send
         self._send_part = send_part
         self._client = client
+        self._straight = straight and client is not None
         self._settings = settings
         self._settlement = settlement
         self._shape = shape
@@ -106,7 +109,7 @@ class RelayResponse:
             self._last_sent = self._sending_since = time()
             await send_part({"type": "http.response.body", "body": events, "more_body": True})
             self._sending_since = None
-            if self._client is not None:
+            if self._straight:
                 await answer.pump(self._push)
 
     def _push(self, events: bytes) -> bool:
@@ -152,9 +155,10 @@ class RelayResponse:
 
     async def _send_body(self, status: int, body: bytes, headers: Headers, kind: bytes = b"application/json") -> None:
         self._started = self.finished = True
-        # A client that has not taken the answers before this one, on the same connection, is waited for here.
-        self._begin_watching_for_stall()
-        self._sending_since = self._loop.time()
+        if self._may_block:
+            # A client that has not taken the answers before this one, on the same connection, is waited for here.
+            self._begin_watching_for_stall()
+            self._sending_since = self._loop.time()
         head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send_part({"type": "http.response.body", "body": body})
@@ -170,14 +174,23 @@ class RelayResponse:
             headers.append((b"x-session-id", settlement.session_id.encode()))
         return headers
 
+    @property
+    def _may_block(self) -> bool:
+        return self._client is None or self._client.blocked
+
     def _begin_pinging(self) -> None:
         self._pinging = self._loop.create_task(self._ping())
 
     async def _ping(self) -> None:
-        """Ping whenever nothing was sent for a while. Events are sent whole, so a ping never falls inside one."""
+        """Ping whenever nothing was sent for a while. Events are sent whole, so a ping never falls inside one.
+
+        A client that takes nothing gets no ping: one that waits for it could come after the end, or before the head.
+        """
         while not self.finished:
             quiet_seconds = self._loop.time() - self._last_sent
-            if not self._started or quiet_seconds >= self._settings.ping_seconds:
+            if self._client is not None and self._client.blocked:
+                quiet_seconds = 0.0
+            elif not self._started or quiet_seconds >= self._settings.ping_seconds:
                 if not self._started:
                     await self._start_stream()
                 self._last_sent = self._loop.time()

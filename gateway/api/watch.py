@@ -29,6 +29,10 @@ class Client(Protocol):
     def whole_body(self) -> bytes | None:
         """Return the request's body if all of it is here and nobody has received of it; it is gone from here then."""
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a send would have to wait until the client takes what was sent before."""
+
     def push(self, part: bytes) -> bool:
         """Send a further part of a response that has begun; False where that would have to wait, or cannot be."""
 

@@ -128,6 +128,11 @@ class Client:
         if self._gone:
             self._tell()
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a send would have to wait."""
+        return not self.writable.is_set()
+
     def push(self, part: bytes) -> bool:
         """Take a part of a stream, if it need not wait."""
         if not self.writable.is_set() or self._gone:
