@@ -9,6 +9,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tallies import Tallies, TallyCounter
 from tools.dashboards import DASHBOARDS
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -20,8 +21,8 @@ def metrics_table() -> str:
     """Return every metric of the gateway: what it is scraped by, its type, its labels, and what it says."""
     rows = ["| metric | type | labels | what it says |", "| --- | --- | --- | --- |"]
     for metric in vars(Metrics()).values():
-        if isinstance(metric, Counter | Gauge | Histogram):
-            name = f"{metric._name}_total" if isinstance(metric, Counter) else metric._name
+        if isinstance(metric, Counter | Gauge | Histogram | Tallies):
+            name = f"{metric._name}_total" if isinstance(metric, Counter | TallyCounter) else metric._name
             labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "–"
             rows.append(f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |")
     return "\n".join(rows)

@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway.domain import Outcome, Usage
 from gateway.telemetry.last_errors import LastErrors
+from gateway.telemetry.tallies import TallyCounter, TallyHistogram
 
 MetricT = TypeVar("MetricT", Counter, Histogram, Gauge)
 
@@ -38,15 +39,15 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         new = self.registry
-        self.requests = Counter(
+        self.requests = TallyCounter(
             "gateway_requests", "Requests by route, status class and outcome.",
             ["route", "tenant", "model", "status", "outcome"], registry=new,
         )  # fmt: skip
-        self.duration = Histogram(
+        self.duration = TallyHistogram(
             "gateway_request_duration_seconds", "From the request's head to the last byte of the answer.",
             ["route", "model"], buckets=_DURATION_BUCKETS, registry=new,
         )  # fmt: skip
-        self.first_token = Histogram(
+        self.first_token = TallyHistogram(
             "gateway_time_to_first_token_seconds", "From the request's head to the first content.",
             ["model"], buckets=_FIRST_TOKEN_BUCKETS, registry=new,
         )  # fmt: skip
@@ -55,7 +56,7 @@ class Metrics:
             "Of a whole stream: from its first content to its end, for each token after the first.",
             ["model"], buckets=_TOKEN_GAP_BUCKETS, registry=new,
         )  # fmt: skip
-        self.tokens = Counter(
+        self.tokens = TallyCounter(
             "gateway_tokens", "Tokens as the engine counted them.", ["tenant", "model", "kind"], registry=new
         )
         self.unmetered = Counter(
@@ -131,9 +132,9 @@ class Metrics:
             "gateway_prompts_counted", "Prompts near a limit that an engine was to count before they were admitted.",
             ["outcome"], registry=new,
         )  # fmt: skip
-        self.reservation_ratio = Histogram(
+        self.reservation_ratio = TallyHistogram(
             "gateway_reservation_used_ratio", "Tokens used for each token reserved; above 1 there was debt.",
-            buckets=_RATIO_BUCKETS, registry=new,
+            [], buckets=_RATIO_BUCKETS, registry=new,
         )  # fmt: skip
         self.reaped = Counter(
             "gateway_reservations_reaped", "Reservations that a gateway left open, booked as unsettled.", registry=new
@@ -149,7 +150,7 @@ class Metrics:
     def reservation_settled(self, reserved_tokens: int, used_tokens: int) -> None:
         """Observe how good an estimate was."""
         if reserved_tokens:
-            self.reservation_ratio.observe(used_tokens / reserved_tokens)
+            self.reservation_ratio.of().observe(used_tokens / reserved_tokens)
 
     def replica_joined(self, name: str, in_flight: Callable[[], float], prefill_tokens: Callable[[], float]) -> None:
         """Show a new engine; its loads are read when they are asked for."""
@@ -172,20 +173,20 @@ class Metrics:
         self, route: str, tenant: str, model: str, status: int, outcome: Outcome, duration_seconds: float
     ) -> None:
         """Count one request; called exactly once for each."""
-        self._child(self.requests, route, self._tenant(tenant), model, f"{status // 100}xx", outcome.value).inc()
-        self._child(self.duration, route, model).observe(duration_seconds)
+        self.requests.of(route, self._tenant(tenant), model, f"{status // 100}xx", outcome).add()
+        self.duration.of(route, model).observe(duration_seconds)
 
     def tokens_used(self, tenant: str, model: str, usage: Usage) -> None:
         """Count the tokens of one answer."""
         tenant = self._tenant(tenant)
-        self._child(self.tokens, tenant, model, "prompt").inc(usage.prompt_tokens)
-        self._child(self.tokens, tenant, model, "completion").inc(usage.completion_tokens)
+        self.tokens.of(tenant, model, "prompt").add(usage.prompt_tokens)
+        self.tokens.of(tenant, model, "completion").add(usage.completion_tokens)
         if usage.cached_tokens:
-            self._child(self.tokens, tenant, model, "cached").inc(usage.cached_tokens)
+            self.tokens.of(tenant, model, "cached").add(usage.cached_tokens)
 
     def first_token_seen(self, model: str, seconds: float) -> None:
         """Observe a time to first token."""
-        self._child(self.first_token, model).observe(seconds)
+        self.first_token.of(model).observe(seconds)
 
     def stream_ended(self, model: str, seconds: float, tokens: int) -> None:
         """Observe how fast a whole stream was: `tokens` in the `seconds` since its first content."""

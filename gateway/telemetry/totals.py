@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Histogram
+from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Distribution:
     counts: tuple[int, ...]
 
 
-def totals(counter: Counter, *labels: str) -> dict[tuple[str, ...], float]:
+def totals(counter: Collector, *labels: str) -> dict[tuple[str, ...], float]:
     """Return the counter's sums by `labels`, in their order."""
     sums: dict[tuple[str, ...], float] = defaultdict(float)
     for family in counter.collect():
@@ -27,7 +27,7 @@ def totals(counter: Counter, *labels: str) -> dict[tuple[str, ...], float]:
     return dict(sums)
 
 
-def distribution(histogram: Histogram) -> Distribution:
+def distribution(histogram: Collector) -> Distribution:
     """Return the histogram's buckets, summed over its labels: cumulative, as Prometheus has them."""
     sums: dict[float, float] = defaultdict(float)
     for family in histogram.collect():

@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,6 +30,7 @@ from gateway.prompt.policy import TABLES
 from gateway.settlement import Settlement
 from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tallies import Tallies, TallyCounter
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -121,13 +123,13 @@ def test_the_table_of_parameters_names_every_parameter_once(endpoint: Endpoint) 
         assert len(own) + len(ignored) == 1, name
 
 
-def exposed(metric: Counter | Gauge | Histogram) -> str:
+def exposed(metric: Counter | Gauge | Histogram | Tallies[Any]) -> str:
     """Return the name that a metric is scraped by."""
-    return f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name)
+    return f"{metric._name}_total" if isinstance(metric, Counter | TallyCounter) else str(metric._name)
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
-    metrics = [value for value in vars(Metrics()).values() if isinstance(value, Counter | Gauge | Histogram)]
+    metrics = [value for value in vars(Metrics()).values() if isinstance(value, Counter | Gauge | Histogram | Tallies)]
     expected = [[exposed(metric), metric._type, list(metric._labelnames)] for metric in metrics]
     found = [[code_words(cells[0])[0], cells[1], code_words(cells[2])] for cells in rows(section(README, "Metrics"))]
     assert sorted(found) == sorted(expected)

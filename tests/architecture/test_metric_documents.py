@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tallies import Tallies, TallyCounter, TallyHistogram
 from tests.fakes.exposition import families_in, names_in, queries_of
 from tools.dashboards import DASHBOARDS, FOLDER, dashboard
 from tools.metrics_page import page_text
@@ -47,7 +49,7 @@ def test_every_label_asked_of_the_gateway_is_one_that_it_sets() -> None:
     labels = {
         name: set(metric._labelnames)
         for metric in vars(Metrics()).values()
-        if isinstance(metric, Counter | Gauge | Histogram)
+        if isinstance(metric, Counter | Gauge | Histogram | Tallies)
         for name in families_of(metric)
     }
     for query in queries_of(ROOT):
@@ -57,11 +59,11 @@ def test_every_label_asked_of_the_gateway_is_one_that_it_sets() -> None:
             assert labels_in(query) <= known, query
 
 
-def families_of(metric: Counter | Gauge | Histogram) -> list[str]:
+def families_of(metric: Counter | Gauge | Histogram | Tallies[Any]) -> list[str]:
     """Return the names of a metric's samples."""
-    if isinstance(metric, Counter):
+    if isinstance(metric, Counter | TallyCounter):
         return [f"{metric._name}_total"]
-    if isinstance(metric, Histogram):
+    if isinstance(metric, Histogram | TallyHistogram):
         return [f"{metric._name}{suffix}" for suffix in ("_bucket", "_sum", "_count")]
     return [metric._name]
 
