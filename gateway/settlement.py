@@ -180,7 +180,7 @@ class Settlement:
             "cached_tokens": usage.cached_tokens if usage else None,
         }
         quiet = self.path.startswith(("/health", "/metrics")) and self.outcome is Outcome.OK
-        self.log.write(fields, quiet=quiet)
+        self.log.write(fields, quiet=quiet, at_once=self.outcome is Outcome.FAILED)
         if self.trace is not None and not quiet:
             self.trace.end(fields, duration_seconds)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+
+from config import TelemetrySettings
+from gateway.telemetry.logging import RequestLog
 
 PROLOGUE = """
 import logging
@@ -106,3 +111,43 @@ def test_only_the_level_set_and_what_is_graver_is_written(level: str, written: l
     other.debug("D"); other.info("I"); other.warning("W"); other.error("E")
     """
     assert [line["event"] for line in lines_of(code, level)] == written
+
+
+class Counted(io.BytesIO):
+    """A file that counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, data: Any) -> int:
+        """Count."""
+        self.writes += 1
+        return super().write(data)
+
+
+async def test_the_lines_of_a_turn_are_written_together() -> None:
+    out = Counted()
+    log = RequestLog(TelemetrySettings(), out)
+    for number in range(3):
+        log.write({"number": number}, quiet=False)
+    assert out.writes == 0
+    await asyncio.sleep(0)
+    log.write({"number": 3}, quiet=False)
+    await asyncio.sleep(0)
+    assert out.writes == 2
+    assert [json.loads(line)["number"] for line in out.getvalue().splitlines()] == [0, 1, 2, 3]
+
+
+async def test_a_line_that_must_not_be_lost_is_written_at_once_and_with_it_those_before() -> None:
+    out = Counted()
+    log = RequestLog(TelemetrySettings(), out)
+    log.write({"number": 0}, quiet=False)
+    log.write({"number": 1}, quiet=False, at_once=True)
+    assert [json.loads(line)["number"] for line in out.getvalue().splitlines()] == [0, 1]
+    await asyncio.sleep(0)
+    assert out.writes == 1
+
+
+def test_without_an_event_loop_a_line_is_written_at_once() -> None:
+    out = Counted()
+    RequestLog(TelemetrySettings(), out).write({"number": 0}, quiet=False)
+    assert out.writes == 1
