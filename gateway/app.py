@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from config import Settings
 from gateway import __version__
@@ -53,6 +54,22 @@ _EXPOSED_HEADERS = (
 )
 
 
+class Gateway(FastAPI):
+    """FastAPI without its outermost layer, which answers errors: ours does, and it would wrap every message too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the layers."""
+        stack = super().build_middleware_stack()
+        return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve."""
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the gateway as an ASGI app. What it holds is opened by its lifespan."""
     rooms = build_rooms(settings)
@@ -63,16 +80,16 @@ def create_app(settings: Settings) -> FastAPI:
         async with opened(rooms):
             yield
 
-    app = FastAPI(
+    app = Gateway(
         title="gemma-gateway",
         version=__version__,
         description="An OpenAI-compatible gateway for Gemma 3n on vLLM.",
         lifespan=lifespan,
+        middleware=_middleware(rooms, endpoints),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=_middleware(rooms, endpoints),
         exception_handlers={
             HTTPException: translate_http_exception,
             RequestValidationError: translate_validation_error,
