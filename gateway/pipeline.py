@@ -10,13 +10,13 @@ freed. After it the Reply owns all of that, and whoever has the Reply must close
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 
 from config import Settings
 from gateway.counting import PromptCounter, check_fits
 from gateway.domain import Asked, Call, Demand, EngineClient, History, Prompt, Usage
 from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError
+from gateway.owned import Owned
 from gateway.prompt import Policy, compose, home_of, media_limits, parse
 from gateway.quota import Expected, Limiter, Permit
 from gateway.reply import Reply
@@ -58,14 +58,14 @@ class Pipeline:
         `hold` is called once, when the request is admitted and may have to wait: from then on a streaming client can
         be kept alive. Raises GatewayError, with nothing held or charged.
         """
-        with ExitStack() as owned:
+        with Owned() as owned:
             asked = self._parse(call, settlement)
-            recall = owned.enter_context(await self._sessions.recall(call.caller, asked, settlement.is_begun))
+            recall = owned.enter(await self._sessions.recall(call.caller, asked, settlement.is_begun))
             settlement.session_id = recall.session_id
             home = home_of(call.caller.tenant, recall.session_id, asked.body)
             prompt = self._compose(call, asked, recall)
             room_tokens = self._room_to_trim_to(prompt, recall)
-            permit = owned.enter_context(await self._admit(call, prompt, home, settlement, room_tokens))
+            permit = owned.enter(await self._admit(call, prompt, home, settlement, room_tokens))
             settlement.headers = permit.headers
             hold(prompt)
             prefill_tokens = permit.prompt_tokens
@@ -165,7 +165,7 @@ class Pipeline:
         demand: Demand,
         permit: Permit,
         settlement: Settlement,
-        owned: ExitStack,
+        owned: Owned,
         *,
         keeps_text: bool,
     ) -> tuple[Answer, Place]:

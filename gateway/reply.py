@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from gateway.domain import Prompt
 from gateway.errors import EngineFailure, GatewayError
+from gateway.owned import Owned
 from gateway.quota import Permit
 from gateway.routing import Place
 from gateway.sessions import Recall
@@ -28,7 +27,7 @@ class Reply:
         recall: Recall,
         permit: Permit,
         settlement: Settlement,
-        owned: ExitStack,
+        owned: Owned,
         keep_partial: bool = False,
     ) -> None:
         self._answer = answer

@@ -24,7 +24,7 @@ LAYERS: list[frozenset[str]] = [
     frozenset({"lifespan"}),
     frozenset({"pipeline"}),
     frozenset({"reply", "counting"}),
-    frozenset({"settlement"}),
+    frozenset({"settlement", "owned"}),
     ROOMS,
     frozenset({"store"}),
     frozenset({"telemetry"}),
