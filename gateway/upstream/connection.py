@@ -21,6 +21,9 @@ class Receiver(Protocol):
     def writable(self) -> None:
         """The socket takes bytes again."""
 
+    def watch(self) -> None:
+        """It is time to look at the deadlines."""
+
 
 class EngineConnection(asyncio.Protocol):
     """Owned by the pool while idle, by an exchange while `begin` … `leave`; aborting is allowed at any time."""
@@ -32,12 +35,30 @@ class EngineConnection(asyncio.Protocol):
         self.usable = False
         self.can_write = True
         self.idle_since = 0.0
+        self.loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         self._receiver: Receiver | None = None
         self._on_lost = on_lost
 
     def begin(self, receiver: Receiver) -> None:
         """Hand over to `receiver`: all that comes from now on is its."""
         self._receiver = receiver
+
+    def watch_at(self, when: float) -> None:
+        """Have the receiver look at its deadlines at `when`, by the loop's clock, or sooner.
+
+        The timer outlives the request: with the next one it is nearly always early enough already.
+        """
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_at(when, self._watch)
+
+    def _watch(self) -> None:
+        self._timer = None
+        if self._receiver is not None:
+            self._receiver.watch()
 
     def leave(self) -> None:
         """Belong to nobody; whatever comes now is unasked for and ends the connection."""
@@ -71,6 +92,8 @@ class EngineConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop, exactly once."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._end(exc)
         self._receiver = None
         self._on_lost(self)

@@ -32,6 +32,11 @@ class Deadlines:
     idle: float
     total: float
 
+    @property
+    def first(self) -> float:
+        """When any of them could have passed."""
+        return min(self.headers, self.idle, self.total)
+
 
 class Exchange:
     """An `UpstreamStream`. Owns its connection until `close()`, which gives it to `release` or aborts it."""
@@ -48,7 +53,6 @@ class Exchange:
         "_sent",
         "_sink",
         "_started_at",
-        "_timer",
         "_waiter",
         "headers",
         "status",
@@ -68,12 +72,11 @@ class Exchange:
         self._sent = False
         self._sink: Sink | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._loop = connection.loop
         self._started_at = self._heard_at = self._loop.time()
-        # One timer for all deadlines; it looks at the clock and rearms, so that arriving bytes never touch it.
-        first_look = min(deadlines.headers, deadlines.idle, deadlines.total)
-        self._timer = self._loop.call_later(first_look, self._watch)
         connection.begin(self)
+        # One timer for all deadlines; it looks at the clock and is set anew, so that arriving bytes never touch it.
+        connection.watch_at(self._started_at + deadlines.first)
 
     async def ask(self, head: bytes, body: bytes) -> None:
         """Send the request; return once `status` and `headers` are the answer's. Raises EngineFailure."""
@@ -155,7 +158,6 @@ class Exchange:
 
     def _detach(self) -> None:
         self._connection = None
-        self._timer.cancel()
         self._answer.release_parser()
 
     async def _wait(self) -> None:
@@ -242,9 +244,9 @@ class Exchange:
         if self._connection is not None and self._connection.alive():
             self._connection.transport.resume_reading()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Fail if a deadline has passed, else look again at the next."""
-        if self._answer.complete:
+        if self._answer.complete or self._connection is None:
             return
         now = self._loop.time()
         total_at = self._started_at + self._deadlines.total
@@ -254,7 +256,7 @@ class Exchange:
         elif now >= silent_at:
             self._fail(EngineTimedOut("The engine was silent for too long."))
         else:
-            self._timer = self._loop.call_at(min(total_at, silent_at), self._watch)
+            self._connection.watch_at(min(total_at, silent_at))
 
     def _silent_at(self, now: float) -> float:
         if not self._answer.status:

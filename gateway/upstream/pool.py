@@ -54,11 +54,11 @@ class Pool:
         return None
 
     def _expired(self, connection: EngineConnection) -> bool:
-        return asyncio.get_running_loop().time() - connection.idle_since >= self._keep_alive_seconds
+        return connection.loop.time() - connection.idle_since >= self._keep_alive_seconds
 
     def put(self, connection: EngineConnection) -> None:
         """Take back a connection whose answer was read whole."""
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         connection.idle_since = loop.time()
         self._idle.setdefault(connection.replica, {})[connection] = None
         if self._sweeper is None:
