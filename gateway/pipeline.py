@@ -48,8 +48,8 @@ class Pipeline:
         self._limiter = limiter
         self._sessions = sessions
         self._engines = engines
-        self._salt_secret = salt_secret
         self._media = media_limits(settings)
+        self._policy = Policy(settings.prompt, fleet.models, salt_secret, self._media)
         self._counter = PromptCounter(fleet, engines)
 
     async def serve(self, call: Call, settlement: Settlement, hold: Callable[[Prompt], None]) -> Reply:
@@ -154,7 +154,9 @@ class Pipeline:
         return self._fleet.context_tokens(prompt.model) or [self._settings.engine.max_model_len_tokens]
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
-        asked = parse(call, Policy(self._settings.prompt, self._fleet.models, self._salt_secret, self._media))
+        if self._policy.models is not self._fleet.models:
+            self._policy = replace(self._policy, models=self._fleet.models)
+        asked = parse(call, self._policy)
         settlement.asked(asked)
         return asked
 

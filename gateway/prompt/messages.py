@@ -15,6 +15,7 @@ _KEYS = frozenset(
 )
 _RESULT_KEYS = frozenset({"tool_call_id"})
 _EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning")
+_PLAIN = frozenset({"role", "content"})
 _KEPT = frozenset({"name", "tool_call_id", *_EMPTY_EXTRAS})
 """Beside role and content. Those that are refused when filled are kept until they are."""
 
@@ -27,6 +28,8 @@ def checked_messages(
         raise InvalidRequest("'messages' must be a list with at least one message.", param="messages")
     if len(value) > max_messages:
         raise InvalidRequest(f"'messages' may hold at most {max_messages} messages.", param="messages")
+    if all(map(_is_plain, value)):
+        return tuple(value)
     rendered = render_history(value, drops_unknown)
     return tuple(
         _checked(message, f"messages[{index}]", drops_unknown, media) for index, message in enumerate(rendered)
@@ -68,6 +71,17 @@ def checked_in_session(
         _checked(message, f"messages[{index}]", drops_unknown, media) for index, message in enumerate(rendered[start:])
     )
     return (*said, *asked)
+
+
+def _is_plain(message: Any) -> bool:
+    """Whether it is a text of some role and nothing else, as nearly all are: the engine may see it as it is."""
+    return (
+        isinstance(message, dict)
+        and message.keys() == _PLAIN
+        and isinstance(message["content"], str)
+        and isinstance(message["role"], str)
+        and message["role"] in ROLES
+    )
 
 
 def _as_it_came(message: Any, where: str, drops_unknown: bool) -> JsonObject:

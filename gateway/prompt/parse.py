@@ -18,6 +18,7 @@ from gateway.prompt.salt import cache_salt
 from gateway.prompt.structured import form_of
 from gateway.prompt.tools import ToolPlan, tool_plan, with_tools
 
+_TOOL_NAMES = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 _REFUSED = (Action.REFUSE, Action.SET)
 
 
@@ -44,7 +45,7 @@ def parse(call: Call, policy: Policy) -> Asked:
     body[_length_name(call.endpoint)] = _max_tokens(own, policy.settings)
     _check_choices(own, body, policy.settings)
     body.update(form_of(own))
-    plan = tool_plan(own, _drops_unknown(policy.settings))
+    plan = None if _TOOL_NAMES.isdisjoint(own) else tool_plan(own, _drops_unknown(policy.settings))
     if plan is not None:
         _put_tools(plan, body, in_session=session_id is not None)
     if policy.salt_secret:
@@ -96,9 +97,12 @@ def _drops_unknown(settings: PromptSettings) -> bool:
 
 
 def _check(row: Parameter, value: Any) -> None:
-    if row.action in _REFUSED:
-        raise InvalidRequest(f"'{row.name}' is not accepted. {row.note}", param=row.name, code="unsupported_parameter")
-    problem = row.check.problem(value) if row.check else None
+    if row.check is None:
+        if row.action in _REFUSED:
+            refused = f"'{row.name}' is not accepted. {row.note}"
+            raise InvalidRequest(refused, param=row.name, code="unsupported_parameter")
+        return
+    problem = row.check.problem(value)
     if problem is not None:
         raise InvalidRequest(f"'{row.name}' must be {problem}.", param=row.name, code="invalid_value")
 
