@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol
 
 RequestId = NewType("RequestId", str)
 SessionId = NewType("SessionId", str)
@@ -97,8 +97,7 @@ class Caller:
         return self.tier.priority if self.tier else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request at the door of the pipeline: authenticated, its body read, nothing in it looked at yet."""
 
     request_id: RequestId
@@ -119,8 +118,7 @@ class ToolUse:
     max_calls: int
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What the client asked for, checked field by field. `body` holds only fields an engine may see."""
 
     endpoint: Endpoint
@@ -149,8 +147,7 @@ class History:
     """How many older ones are left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What the engine will be sent, and what it is expected to cost."""
 
     endpoint: Endpoint
@@ -185,8 +182,7 @@ class Prompt:
         return self.alias or self.model
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a request asks of the engines: where it may go, what it costs there, and for whom it waits."""
 
     model: str
@@ -233,8 +229,7 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
+class EngineRequest(NamedTuple):
     """One HTTP request to an engine. `headers` are complete but for host, content-length and connection."""
 
     method: str

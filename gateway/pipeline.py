@@ -141,7 +141,7 @@ class Pipeline:
             if counted.tokens <= room_tokens or not recall.trim(excess_tokens):
                 longest_tokens = max(*self._context_tokens(prompt), counted.max_model_len_tokens)
                 check_fits(prompt, counted.tokens, longest_tokens)
-                return replace(prompt, counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
+                return prompt._replace(counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
             prompt = self._compose(call, asked, recall)
         return prompt
 
