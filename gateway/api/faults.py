@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.api.body import require_json
 from gateway.errors import GatewayError, InternalFault, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.settlement import Settlement
 from gateway.telemetry.logging import get_logger
@@ -27,6 +28,8 @@ _NOT_OFFERED = {
     "/v1/batches": "nothing is stored or tuned here",
     "/v1/fine_tuning": "nothing is stored or tuned here",
 }
+_NO_OBJECT = frozenset({"missing", "model_attributes_type"})
+"""Pydantic's words where there is no body, or one that is no object."""
 
 
 class FaultMiddleware:
@@ -80,6 +83,9 @@ async def translate_http_exception(request: Request, error: Exception) -> Respon
         raise refused from None
     if error.status_code == HTTPStatus.NOT_FOUND:
         raise NotFound(_not_found(request.method, request.url.path)) from None
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        # FastAPI's, for a body that its decoder gave up on: bytes that are no UTF-8, or too much nesting.
+        raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from None
     raise InvalidRequest(str(error.detail)) from None
 
 
@@ -92,12 +98,14 @@ def _not_found(method: str, path: str) -> str:
 
 
 async def translate_validation_error(request: Request, error: Exception) -> Response:
-    """Raise FastAPI's validation error as a 400 that names the first field."""
-    del request
+    """Raise FastAPI's validation error as a 400 that names the first field; a body of another type as a 415."""
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from None
+    if first["loc"] == ("body",) and first["type"] in _NO_OBJECT:
+        require_json(request.scope["state"]["headers"])
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json") from None
     field = ".".join(str(part) for part in first["loc"][1:]) or None
     raise InvalidRequest(f"'{field or 'body'}': {first['msg']}.", param=field, code="invalid_value") from None
