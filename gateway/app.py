@@ -122,7 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(routes.router)
     app.mount("/static", docs.static_files(), name="static")
-    app.openapi = docs.openapi_of(app)  # type: ignore[method-assign]
+    app.openapi = docs.openapi_of(app, _public_paths(settings))  # type: ignore[method-assign]
     return app
 
 

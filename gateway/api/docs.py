@@ -13,7 +13,14 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from gateway.api import chat_sessions, session_messages
-from gateway.api.openapi import chat_session_path, hot_path, regenerate_path, session_message_path, transcription_path
+from gateway.api.openapi import (
+    chat_session_path,
+    finished,
+    hot_path,
+    regenerate_path,
+    session_message_path,
+    transcription_path,
+)
 from gateway.domain import Endpoint
 from gateway.prompt.transcription import Task
 
@@ -57,7 +64,7 @@ def static_files() -> StaticFiles:
     return StaticFiles(directory=Path(__file__).parent / "static")
 
 
-def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+def openapi_of(app: FastAPI, public_paths: frozenset[str]) -> Callable[[], dict[str, Any]]:
     """Return the function that makes the app's OpenAPI document, the raw routes included."""
 
     def document() -> dict[str, Any]:
@@ -72,9 +79,7 @@ def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schema["paths"][session_messages.REGENERATE_PATH] = regenerate_path()
             for path in (chat_sessions.MESSAGES_PATH, chat_sessions.STREAM_PATH):
                 schema["paths"][path] = chat_session_path(path)
-            schema.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"bearer": []}]
-            app.openapi_schema = schema
+            app.openapi_schema = finished(schema, public_paths)
         return app.openapi_schema
 
     return document

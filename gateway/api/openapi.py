@@ -11,6 +11,23 @@ from gateway.prompt.transcription import FIELDS, Task
 _REQUIRED = {Endpoint.CHAT: ["model", "messages"], Endpoint.COMPLETIONS: ["model", "prompt"]}
 _SUMMARIES = {Endpoint.CHAT: "Create a chat completion", Endpoint.COMPLETIONS: "Create a completion"}
 _NOT_IN_A_SESSION = ("messages", "session_id")
+_TEXT_OR_NONE = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {**_TEXT_OR_NONE, "description": "The field that is wrong."},
+                "code": _TEXT_OR_NONE,
+            },
+        }
+    },
+}
 
 
 def hot_path(endpoint: Endpoint) -> dict[str, Any]:
@@ -67,6 +84,28 @@ def chat_session_path(path: str) -> dict[str, Any]:
     item["post"]["tags"] = ["chat sessions"]
     del item["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["stream"]
     return item
+
+
+def finished(schema: dict[str, Any], public_paths: frozenset[str]) -> dict[str, Any]:
+    """Return the whole document with what all operations have: the shape of an error, and the credential.
+
+    FastAPI writes down its own 422, which no client of ours ever gets.
+    """
+    components = schema.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Error"] = _ERROR
+    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for path, item in schema["paths"].items():
+        for operation in item.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = {"description": "An error.", "content": answer}
+            if path in public_paths:
+                operation["security"] = []
+    components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    schema["security"] = [{"bearer": []}]
+    return schema
 
 
 def _body_schema(endpoint: Endpoint) -> dict[str, Any]:
