@@ -11,6 +11,7 @@ import yaml
 
 from config import Settings
 from config.validate import problems_of
+from tests.fakes.exposition import names_in
 from tests.helm.chart import CHART, VALUES, Object, Rendered, helm, render
 
 PRODUCTION = Path(__file__).parent / "values" / "production.yaml"
@@ -271,6 +272,19 @@ def test_alerts_can_be_left_out_by_name() -> None:
 
     every = alerts()
     assert alerts(f"monitoring.disabledAlerts={{{every[0]}}}") == every[1:]
+
+
+def test_the_test_pod_looks_for_every_series_of_the_alerts() -> None:
+    """What its script does with them is tested where there is a gateway."""
+    rendered = render()
+    (smoke,) = rendered.of("Pod")
+    (rule,) = rendered.of("PrometheusRule")
+    queries = [each["expr"] for group in rule["spec"]["groups"] for each in group["rules"]]
+    named = {name for query in queries for name in names_in(query) if name.startswith("gateway_")}
+    assert variables({"spec": smoke["spec"]})["SERIES"]["value"].split() == sorted(named)
+    assert container({"spec": smoke["spec"]})["command"][2] == (CHART / "files" / "smoke.py").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_notes_tell_how_to_ask() -> None:
