@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from gateway.errors import StoreDown
 from gateway.routing.fleet import Fleet
 from gateway.routing.member import Member
-from gateway.store import Store, keys
+from gateway.store import Store, StoreRefused, keys
+from gateway.telemetry.logging import get_logger
 
 
 class Holds:
@@ -20,13 +21,13 @@ class Holds:
         self._store = store
         self._poll_seconds = poll_seconds
         self._held: frozenset[str] = frozenset()
+        self._logger = get_logger()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow until exit; read once before the body runs."""
         self._fleet.on_joined.append(self._apply)
-        with suppress(StoreDown):
-            await self.read()
+        await self._try_to_read()
         task = asyncio.create_task(self._keep_reading())
         try:
             yield
@@ -58,5 +59,12 @@ class Holds:
     async def _keep_reading(self) -> None:
         while True:
             await asyncio.sleep(self._poll_seconds)
-            with suppress(StoreDown):
+            await self._try_to_read()
+
+    async def _try_to_read(self) -> None:
+        """Read; what fails is tried again at the next round, whatever Redis has under the name."""
+        with suppress(StoreDown):
+            try:
                 await self.read()
+            except (StoreRefused, UnicodeDecodeError) as error:
+                self._logger.warning("drained_engines_not_read", error=str(error))
