@@ -88,6 +88,7 @@ async def rotate_key(
 async def revoke_key(key_id: str, rooms: RoomsOf, admin: AdminOf) -> dict[str, Any]:
     """Revoke a key and the tokens made with it; every gateway refuses them within a second."""
     del admin
+    await rooms.identity.keys.check_known(key_id)
     # First its tokens, so that a revocation that failed halfway can be asked for again.
     until = _last_token_ends(rooms)
     await rooms.identity.revocations.revoke(mark_of_key(key_id), until, at=until)

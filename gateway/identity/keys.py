@@ -99,6 +99,10 @@ class KeyStore:
                 return key, record
         raise _unknown(key_id)
 
+    async def check_known(self, key_id: str) -> None:
+        """Raise NotFound where there is no such key, StoreDown."""
+        await self._digests(key_id)
+
     async def revoke(self, key_id: str) -> None:
         """Delete a key, and the one before its rotation. Raises NotFound, StoreDown."""
         for _ in range(_TRIES):

@@ -204,3 +204,10 @@ async def test_nothing_is_loading_while_an_engine_is_ready_or_where_no_superviso
     assert loading == {"stage": None, "seconds": None}
     await engine.show(health=200)
     await gateway.ready()
+
+
+async def test_a_key_that_is_not_there_is_not_revoked_either(gateway: GatewayProcess) -> None:
+    before = (await gateway.client.get("/admin/revocations")).json()["data"]
+    refused = await gateway.client.delete("/admin/keys/key_none")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")
+    assert (await gateway.client.get("/admin/revocations")).json()["data"] == before
