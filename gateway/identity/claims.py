@@ -47,6 +47,8 @@ def principal_of_own(claims: Claims, until: float) -> Principal:
     via = claims.get("via", [])
     if not (isinstance(via, list) and len(via) <= MAX_MARKS and all(isinstance(mark, str) for mark in via)):
         raise Unauthenticated("The token's via is not a short list of texts.")
+    for each in (scope, *(models or ()), *via):
+        _sayable(each, "scope, models or via")
     return Principal(
         tenant=_tenant_name(claims.get("tenant", claims["iss"]), "tenant"),
         user=_name(claims["sub"], "sub"),
@@ -99,9 +101,9 @@ def _words(value: object, claim: str) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str):
-        return value.split()
+        return _sayable(value, claim).split()
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return value
+        return [_sayable(word, claim) for word in value]
     raise Unauthenticated(f"The token's {claim} is neither a text nor a list of texts.")
 
 
@@ -113,6 +115,15 @@ def _since(claims: Claims, name: str) -> float:
 
 
 def _marks(issuer: str, claims: Claims) -> tuple[str, ...]:
-    of_subject = mark_of_subject(issuer, claims["sub"])
+    of_subject = mark_of_subject(issuer, _sayable(claims["sub"], "sub"))
     token_id = claims.get("jti")
-    return (of_subject,) if token_id is None else (of_subject, mark_of_token(issuer, token_id))
+    return (of_subject,) if token_id is None else (of_subject, mark_of_token(issuer, _sayable(token_id, "jti")))
+
+
+def _sayable(text: str, claim: str) -> str:
+    """Return a text that has bytes: JSON can say half a character, which could never be written down again."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Unauthenticated(f"The token's {claim} holds half a character.") from None
+    return text
