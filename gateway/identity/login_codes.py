@@ -16,13 +16,16 @@ from gateway.store import Store, keys
 LOGIN_CODE_SECONDS = 600
 _PREFIX = "lc_"
 _RANDOM_BYTES = 24
+_WHILE_OFF = "off:"
+"""Codes that are made without authentication let nobody in once there is some."""
 
 
 class LoginCodes:
     """Makes and redeems them. Redis has a code's digest, and whom it lets in."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, authenticated: bool = True) -> None:
         self._store = store
+        self._space = "" if authenticated else _WHILE_OFF
 
     async def create(self, principal: Principal) -> str:
         """Return a code that lets in whoever has it, as `principal`. Raises StoreDown.
@@ -32,13 +35,13 @@ class LoginCodes:
         if len(principal.marks) > MAX_MARKS:
             raise Forbidden("Too many login codes have led from one to the next. Sign in anew.")
         code = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-        name = keys.login_code(digest_of(code))
+        name = keys.login_code(digest_of(self._space + code))
         await self._store.call("SET", name, _dump(principal), "EX", LOGIN_CODE_SECONDS)
         return code
 
     async def redeem(self, code: str) -> Principal | None:
         """Return whom the code lets in, and end it; None for one that is unknown, used or too old. Raises StoreDown."""
-        text: bytes | None = await self._store.call("GETDEL", keys.login_code(digest_of(code)))
+        text: bytes | None = await self._store.call("GETDEL", keys.login_code(digest_of(self._space + code)))
         return None if text is None else _load(text)
 
 

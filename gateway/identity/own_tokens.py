@@ -11,19 +11,26 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from config import AuthSettings
+from config.schema import AuthMode
 from gateway.identity.issuers import OWN_ALGORITHM
 from gateway.identity.principal import Principal
 
 _PURPOSE = b"gemma-gateway tokens"
+_PURPOSE_WHILE_OFF = b"gemma-gateway tokens made without authentication"
 _SECRET_BYTES = 32
 
 
 def own_secret(settings: AuthSettings, local_key: str) -> bytes:
     """Return `auth.jwt_secret`, else one derived from the local key (RFC 5869), which is 256 random bits."""
     given = settings.jwt_secret.get_secret_value()
-    if given:
-        return given.encode()
-    return HKDF(SHA256(), _SECRET_BYTES, salt=None, info=_PURPOSE).derive(local_key.encode())
+    if settings.mode is AuthMode.OFF:
+        # What anybody may have made must not hold once credentials are asked for.
+        return _derived(given or local_key, _PURPOSE_WHILE_OFF)
+    return given.encode() if given else _derived(local_key, _PURPOSE)
+
+
+def _derived(secret: str, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), _SECRET_BYTES, salt=None, info=purpose).derive(secret.encode())
 
 
 class OwnTokens:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from config import Settings
+from config.schema import AuthMode
 from gateway.identity.authenticator import Authenticator, Knowledge
 from gateway.identity.client_address import networks_of
 from gateway.identity.failed_attempts import FailedAttempts
@@ -32,7 +33,7 @@ class Identity:
         self.issuers = Issuers(auth, secret)
         self.keys = KeyStore(store)
         self.revocations = Revocations(store)
-        self.login_codes = LoginCodes(store)
+        self.login_codes = LoginCodes(store, authenticated=auth.mode is not AuthMode.OFF)
         self.own_tokens = OwnTokens(auth, secret)
         self._uses = KeyUses(self.keys)
         self.authenticator = Authenticator(

@@ -62,3 +62,9 @@ async def test_without_redis_there_are_no_codes(store_at: StoreAt, private_redis
     for attempt in (codes.create(PRINCIPALS[0]), codes.redeem("lc_x")):
         with pytest.raises(StoreDown):
             await attempt
+
+
+async def test_a_code_that_was_made_without_authentication_lets_nobody_in_once_there_is_some(store: Store) -> None:
+    code = await LoginCodes(store, authenticated=False).create(PRINCIPALS[0])
+    assert await LoginCodes(store).redeem(code) is None
+    assert await LoginCodes(store, authenticated=False).redeem(code) == PRINCIPALS[0]

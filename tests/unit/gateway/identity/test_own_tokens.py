@@ -277,3 +277,12 @@ def test_the_seconds_that_a_token_holds_are_told() -> None:
 
 def test_two_minted_tokens_differ() -> None:
     assert made(ANN) != made(ANN)
+
+
+@pytest.mark.parametrize("settings", [{}, {"jwt_secret": SECRET}])
+def test_what_was_made_while_authentication_was_off_does_not_hold_once_it_is_on(settings: dict[str, Any]) -> None:
+    on, off = auth(**settings), auth(mode="off", **settings)
+    made = OwnTokens(off, own_secret(off, "the local key")).mint(Principal("local", "anonymous"))[0]
+    assert Issuers(off, own_secret(off, "the local key")).check(made).user == "anonymous"
+    with pytest.raises(Unauthenticated):
+        Issuers(on, own_secret(on, "the local key")).check(made)
