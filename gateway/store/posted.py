@@ -16,6 +16,9 @@ class Follows(Protocol):
     def redirected(self, redirect: Redirect) -> Node:
         """Return the node that was named, ready to be asked. Raises StoreDown."""
 
+    def refused(self, error: Exception) -> None:
+        """Note that Redis will not do what was posted: nobody else is told."""
+
 
 class Posted:
     """Stands where a caller's future would, and costs less: no callback is scheduled when the reply is there."""
@@ -66,6 +69,8 @@ class Posted:
             self.send()
         elif isinstance(error, (StoreDown, NotLoaded)):
             self._give_up()
+        else:
+            self._follows.refused(error)
 
     def _give_up(self) -> None:
         if self._lost is not None:

@@ -26,6 +26,7 @@ from gateway.store.command import Argument, Unusable, away, pack
 from gateway.store.node import Node, Redirect, redirect_of
 from gateway.store.posted import Posted
 from gateway.store.scripts import NotLoaded, Prepared, Script
+from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
 
 StoreRefused = ResponseError
@@ -67,6 +68,8 @@ class Store:
         self._home = self._open_node(address)
         self._nodes = {(address.host, address.port): self._home}
         self._owners: dict[int, Node] = {}
+        self._metrics = metrics
+        self._logger = get_logger()
 
     @property
     def healthy(self) -> bool:
@@ -95,11 +98,16 @@ class Store:
         """Run a script likewise."""
         return await self._run(call.script, call.keys[0], call.packed(last))
 
-    def post(self, *command: Argument) -> None:
-        """Run a command and forget its answer: for what is good to have and no reason to wait."""
+    def post(self, *command: Argument, lost: Callable[[], object] | None = None) -> None:
+        """Run a command and forget its answer: for what is good to have and no reason to wait.
+
+        `lost` is called, once, where Redis may not have run it.
+        """
         node = self._node_of(_key_of(command))
         if node.breaker.closed:
-            Posted(self, node, pack(command), None, None).send()
+            Posted(self, node, pack(command), None, lost).send()
+        elif lost is not None:
+            lost()
 
     def post_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
         """Run a script and wait for nothing. While Redis is away this may be the call that finds it back."""
@@ -161,6 +169,11 @@ class Store:
                 return reply
             redirect = reply
         return away()
+
+    def refused(self, error: Exception) -> None:
+        """Note that Redis will not do what was posted, such as a script that fails: nobody else is told."""
+        self._metrics.redis_refused.inc()
+        self._logger.warning("redis_refused", error=str(error))
 
     def redirected(self, redirect: Redirect) -> Node:
         """Return the node that was named, to be asked at once. A slot that has moved is asked for there from now on.

@@ -100,6 +100,9 @@ class Metrics:
         )  # fmt: skip
         self.redis_up = Gauge("gateway_redis_up", "1 while Redis answers.", registry=new)
         self.redis_failures = Counter("gateway_redis_failures", "Failed round trips to Redis.", ["error"], registry=new)
+        self.redis_refused = Counter(
+            "gateway_redis_refused", "Calls nobody waited for, such as settles, that Redis would not do.", registry=new
+        )
         self.sessions_made = Counter("gateway_sessions_made", "Sessions made.", registry=new)
         self.session_bytes = Counter("gateway_session_bytes", "Bytes of messages appended.", registry=new)
         self.session_trims = Counter(

@@ -210,6 +210,18 @@ async def test_a_posted_command_that_fails_disturbs_nobody(store: Store) -> None
     assert await store.call("ECHO", "a") == b"a"
 
 
+async def test_a_posted_call_that_redis_will_not_do_is_counted(store: Store, metrics: Metrics) -> None:
+    key = uuid.uuid4().hex
+    await store.call("SET", key, "no hash")
+    text = "return redis.call('HGET', KEYS[1], 'a')"
+    failing = Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    store.post_script(failing, [key], [])
+    store.post_prepared(Prepared(failing, (key,), (), 0), (), lambda: None)
+    store.post("HGET", key, "a")
+    await store.ping()
+    assert metrics.registry.get_sample_value("gateway_redis_refused_total") == 3
+
+
 async def test_what_is_pending_goes_out_before_the_store_closes(
     store_at: StoreAt, private_redis: RedisServer, store: Store
 ) -> None:
