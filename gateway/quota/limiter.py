@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from config import LimitsSettings
 from config.schema import RedisDownPolicy
@@ -40,8 +41,15 @@ class Limiter:
         """What this process has reserved and not settled."""
         self.tenants: set[str] = set()
         """Seen since the upkeep last emptied it."""
+        self._not_noted: set[str] = set()
         self.gateways = 1
         """How many there were when Redis was last asked; never less than this one."""
+
+    def note_again(self) -> None:
+        """Have the tenants found that were first seen while Redis was away. To be called when it is back."""
+        again, self._not_noted = self._not_noted, set()
+        for tenant in again:
+            self._note(tenant)
 
     def expected(self, caller: Caller, prompt: Prompt) -> Expected:
         """Return what `prompt` is expected to cost, before any engine has counted it."""
@@ -139,4 +147,5 @@ class Limiter:
     def _note(self, tenant: str) -> None:
         """Have the tenant's reservations and usage found by every gateway."""
         self.tenants.add(tenant)
-        self._store.post("ZADD", keys.tenants(), int(time.time()), tenant)
+        command = ("ZADD", keys.tenants(), int(time.time()), tenant)
+        self._store.post(*command, lost=partial(self._not_noted.add, tenant))

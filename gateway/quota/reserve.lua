@@ -66,7 +66,12 @@ for h = 1, hashes do
   end
 end
 local ends = string.format('%.0f', now + lease)
-for i = 1, sets do redis.call('ZADD', KEYS[first_set + i], ends, id) end
+for i = 1, sets do
+  redis.call('ZADD', KEYS[first_set + i], ends, id)
+  if redis.call('PTTL', KEYS[first_set + i]) < lease / 1000 then
+    redis.call('PEXPIRE', KEYS[first_set + i], string.format('%.0f', lease / 500))
+  end
+end
 redis.call('HSET', KEYS[2], id, prompt .. ' ' .. output .. ' ' .. field)
 redis.call('ZADD', KEYS[1], ends, id)
 return reply

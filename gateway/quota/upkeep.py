@@ -26,6 +26,8 @@ _GONE_SECONDS = 10
 _TENANTS_SECONDS = 60.0
 _AT_ONCE = 500
 """Ids in one call of a script: Redis serves nobody else meanwhile."""
+_TENANTS_AT_ONCE = 50
+"""Reaped in one round trip."""
 _DAY_SECONDS = 86_400
 _LATEST_US = 3_600_000_000
 """A lease that ends later than this is of a clock that was set back: no gateway is given leases so long."""
@@ -65,6 +67,7 @@ class Upkeep:
         # The heartbeat comes first: it is also what finds out that Redis is back when nobody else calls.
         self._limiter.gateways = max(1, await self.beat())
         self._metrics.gateways.set(self._limiter.gateways)
+        self._limiter.note_again()
         self._limiter.settles.flush()
         now = time.monotonic()
         if now - self._noted >= _TENANTS_SECONDS:
@@ -91,11 +94,20 @@ class Upkeep:
                 await self._renew(tenant, ids[start : start + _AT_ONCE])
 
     async def reap(self) -> None:
-        """Book what any gateway has left open, of any tenant. Raises StoreDown."""
-        tenants = await self._store.call("ZRANGE", keys.tenants(), 0, -1)
-        for tenant in tenants:
-            while await self._reap(tenant.decode()) == _AT_ONCE:
-                pass
+        """Book what any gateway has left open, of any tenant; one that fails does not keep the others.
+
+        Raises StoreDown, StoreRefused.
+        """
+        tenants = [name.decode() for name in await self._store.call("ZRANGE", keys.tenants(), 0, -1)]
+        failed: list[BaseException] = []
+        for start in range(0, len(tenants), _TENANTS_AT_ONCE):
+            some = tenants[start : start + _TENANTS_AT_ONCE]
+            found = await asyncio.gather(*map(self._reap_all, some), return_exceptions=True)
+            failed += [each for each in found if isinstance(each, BaseException)]
+            if any(isinstance(each, StoreDown) for each in failed):
+                break
+        if failed:
+            raise failed[0]
         oldest = int(time.time()) - self._retention_seconds
         await self._store.call("ZREMRANGEBYSCORE", keys.tenants(), "-inf", oldest)
 
@@ -121,6 +133,10 @@ class Upkeep:
         for each in held.values():
             arguments += [len(each), *each]
         await self._store.run(RENEW, list(held), arguments)
+
+    async def _reap_all(self, tenant: str) -> None:
+        while await self._reap(tenant) == _AT_ONCE:
+            pass
 
     async def _reap(self, tenant: str) -> int:
         names = (keys.leases(tenant), keys.reservations(tenant), keys.reaped(tenant))

@@ -330,3 +330,14 @@ def test_a_users_name_may_hold_anything(scripts: Scripts) -> None:
         scripts.now_us += 100_000_000
         assert scripts.reap() == 1
         assert scripts.ledger()[f"{mine.ledger_field}:unsettled"] == 1
+
+
+def test_places_are_forgotten_when_nobody_renews_them_any_more(scripts: Scripts) -> None:
+    mine, key = plan(scripts), keys.concurrent_of_user(scripts.tenant, "ann")
+    scripts.reserve("a", mine, EXPECTED)
+    left: Any = scripts._client.pttl(key)
+    assert LEASE_SECONDS * 1000 < left <= 2 * LEASE_SECONDS * 1000
+    scripts._client.persist(key)
+    scripts.renew({"a": mine})
+    left = scripts._client.pttl(key)
+    assert LEASE_SECONDS * 1000 < left <= 2 * LEASE_SECONDS * 1000

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 import redis
 
 from config import LimitsSettings
 from gateway.domain import Caller, Usage
+from gateway.errors import StoreDown
 from gateway.quota import Ledger, Limiter, Upkeep
 from gateway.quota.upkeep import _GONE_SECONDS
-from gateway.store import Store, keys
+from gateway.store import Store, StoreRefused, keys
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
@@ -157,3 +159,37 @@ async def test_a_place_that_was_taken_again_after_an_outage_is_free_as_soon_as_i
         with permit:
             permit.sent, permit.usage = True, Usage(3, 3)
     assert await admitted(gateway.limiter, caller, 2) == 2
+
+
+async def test_many_tenants_are_reaped_together_and_one_that_fails_does_not_keep_the_others(
+    store_at: StoreAt, private_redis: RedisServer, metrics: Metrics
+) -> None:
+    store = store_at(private_redis)
+    gateway = Gateway(store, metrics)
+    callers = [Caller(f"tenant-{number:03}", "ann") for number in range(120)]
+    for each in callers:
+        await reserve(gateway.limiter, each)
+    await asyncio.sleep(2 * LEASE_SECONDS + 0.1)
+    await store.call("DEL", keys.leases("tenant-000"))
+    await store.call("SET", keys.leases("tenant-000"), "no set")
+    with pytest.raises(StoreRefused):
+        await gateway.upkeep.reap()
+    assert metrics.registry.get_sample_value("gateway_reservations_reaped_total") == 119
+
+
+async def test_a_tenant_first_seen_while_redis_was_away_is_found_as_soon_as_it_is_back(
+    store_at: StoreAt, private_redis: RedisServer, metrics: Metrics, caller: Caller
+) -> None:
+    store = store_at(private_redis, breaker_seconds=0.1)
+    gateway = Gateway(store, metrics)
+    private_redis.kill()
+    with await gateway.limiter.reserve(caller, new_id(), "m", SMALL) as permit:
+        permit.sent, permit.usage = True, Usage(3, 3)
+    await asyncio.sleep(0.2)
+    private_redis.start()
+    for _ in range(100):
+        with suppress(StoreDown):
+            await gateway.upkeep.round()
+            break
+        await asyncio.sleep(0.05)
+    assert await store.call("ZRANGE", keys.tenants(), 0, -1) == [caller.tenant.encode()]
