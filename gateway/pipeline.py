@@ -62,7 +62,7 @@ class Pipeline:
             asked = self._parse(call, settlement)
             recall = owned.enter(await self._sessions.recall(call.caller, asked, settlement.is_begun))
             settlement.session_id = recall.session_id
-            home = home_of(call.caller.tenant, recall.session_id, asked.body)
+            home = self._home(call, asked, recall)
             prompt = self._compose(call, asked, recall)
             room_tokens = self._room_to_trim_to(prompt, recall)
             permit = owned.enter(await self._admit(call, prompt, home, settlement, room_tokens))
@@ -114,6 +114,12 @@ class Pipeline:
     def _compose(self, call: Call, asked: Asked, recall: Recall) -> Prompt:
         return compose(asked, recall.history, self._settings.prompt, self._media, call.caller.priority)
 
+    def _home(self, call: Call, asked: Asked, recall: Recall) -> int:
+        """Return the conversation's home; 0, for none, where there is but one engine to choose from."""
+        if len(self._fleet.members) < 2:
+            return 0
+        return home_of(call.caller.tenant, recall.session_id, asked.body)
+
     def _room_to_trim_to(self, prompt: Prompt, recall: Recall) -> int:
         """Return how many tokens a session's prompt may have, 0 where it is known to have no more.
 
@@ -133,7 +139,7 @@ class Pipeline:
 
         It was admitted before: counting costs the engine something, and nobody without a quota is to make it count.
         """
-        home = home_of(call.caller.tenant, recall.session_id, asked.body)
+        home = self._home(call, asked, recall)
         for _ in range(_MOST_CUTS):
             demand = _demand(call, prompt, home, prompt.prefill_tokens)
             counted = await self._counter.count(prompt, demand, call.request_id, settlement)
