@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from gateway.telemetry.metrics import Metrics
@@ -24,6 +25,14 @@ VLLM = families_in((ROOT / "tests/fakes/recordings/metrics.txt").read_text(encod
 
 def test_the_page_is_current() -> None:
     assert (ROOT / "docs/metrics.md").read_text(encoding="utf-8") == page_text(), RENEW
+
+
+def test_the_incident_table_has_a_row_for_every_alert_and_for_no_other() -> None:
+    groups = yaml.safe_load((ROOT / "helm/files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `Gemma")]
+    named = [name for row in rows for name in re.findall(r"`(Gemma\w+)`", row)]
+    assert sorted(named) == sorted(rule["alert"] for group in groups for rule in group["rules"])
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
