@@ -108,7 +108,7 @@ class FleetWatcher:
         ours = member.in_flight
         try:
             member.load = engine_load((await client.get("/metrics")).raise_for_status().text)
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, ValueError, OverflowError):  # The last of an infinite figure.
             member.load = UNKNOWN_LOAD
         # What is ours may have begun or ended while the engine counted.
         member.others = max(0, member.load.running + member.load.waiting - max(ours, member.in_flight))

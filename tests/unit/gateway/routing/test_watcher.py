@@ -14,6 +14,7 @@ import pytest
 from config import Settings
 from gateway.domain import ALL_MEDIA, NO_MEDIUM
 from gateway.routing import Fleet, FleetWatcher
+from gateway.routing.engine_load import UNKNOWN_LOAD
 from gateway.routing.listing import Listing
 from gateway.routing.member import State
 from gateway.telemetry.metrics import Metrics
@@ -223,6 +224,20 @@ async def test_an_engine_whose_media_are_stated_is_not_asked(stated: bool) -> No
             async with asyncio.timeout(5):
                 while fleet.members[0].media:
                     await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("figure", ["+Inf", "-Inf", "NaN", "1e999"])
+async def test_an_engine_whose_load_is_no_number_is_as_good_as_any(figure: str) -> None:
+    engine = TinyEngine()
+    engine.answers["/metrics"] = (200, b'vllm:num_requests_running{engine="0"} %s\n' % figure.encode())
+    async with engine.listening() as url:
+        fleet, watcher = fleet_of(url)
+        async with watcher.running():
+            await asyncio.sleep(0.1)
+            assert fleet.members[0].state is State.READY
+            assert fleet.members[0].load == UNKNOWN_LOAD
+            engine.answers["/health"] = (503, None)
+            await until(fleet, State.SICK)
 
 
 async def test_models_are_asked_for_once_while_the_engine_stays_ready() -> None:
