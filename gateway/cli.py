@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from config import Settings, SettingsError
+from config.hang_up import hang_ups_held_back
 from gateway import __version__
 from gateway.commands.chat import add_chat_flags, chat
 from gateway.commands.check import check
@@ -71,6 +72,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _gateway(options: argparse.Namespace) -> int:
+    with hang_ups_held_back():
+        return _serve_requests(options)
+
+
+def _serve_requests(options: argparse.Namespace) -> int:
     if options.verbose:
         options.set.append("telemetry.log_level=debug")
     settings = read_checked_settings(options)

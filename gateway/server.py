@@ -14,6 +14,7 @@ import uvicorn
 from prometheus_client import start_http_server
 
 from config import Settings
+from config.hang_up import let_hang_ups_through
 from config.schema import AuthMode
 from gateway.api.http_protocol import GatewayHttpProtocol
 from gateway.app import create_app
@@ -39,6 +40,7 @@ class GatewayServer(uvicorn.Server):
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._rooms.reload)
+        let_hang_ups_through()
         try:
             yield
         finally:

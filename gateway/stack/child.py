@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from config import leash
+from config.hang_up import hang_ups_held_back
 
 _LARGEST_LOG_BYTES = 50_000_000
 
@@ -42,7 +43,7 @@ class Child:
     @classmethod
     async def start(cls, spec: ChildSpec) -> Self:
         """Start `spec`. A command that does not exist shows as exit code 127 and a line in the log."""
-        with _output(spec.log) as descriptor:
+        with _output(spec.log) as descriptor, hang_ups_held_back():
             log_start = 0 if descriptor is None else os.fstat(descriptor).st_size
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *spec.argv),

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from config import Settings
+from config.hang_up import let_hang_ups_through
 from gateway.flags import variables_of
 from gateway.identity.local_key import ensure_local_key
 from gateway.stack.child import ChildSpec
@@ -71,6 +72,7 @@ class _Processes:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+        let_hang_ups_through()
         stopping = asyncio.create_task(self._stopped.wait())
         keeping = [asyncio.create_task(keeper.keep()) for keeper in self._keepers]
         try:

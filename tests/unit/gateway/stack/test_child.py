@@ -63,6 +63,20 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_its_whole_group(tmp_p
             await asyncio.sleep(0.01)
 
 
+async def test_a_hang_up_waits_until_the_child_has_something_to_do_at_it(tmp_path: Path) -> None:
+    script = (
+        "import signal\n"
+        "signal.signal(signal.SIGHUP, lambda *_: print('read again', flush=True))\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})\n"
+        "print('ready', flush=True)\n"
+    )
+    child = await Child.start(spec(tmp_path, sys.executable, "-c", script))
+    child.send_signal(signal.SIGHUP)
+    assert await child.wait() == 0
+    assert child.last_lines() == ["read again", "ready"]
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 async def test_stopping_a_child_that_has_ended_is_no_error(tmp_path: Path) -> None:
     child = await Child.start(spec(tmp_path, "true"))
     await child.wait()
