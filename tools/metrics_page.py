@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tallies import Tallies, TallyCounter
-from tools.dashboards import DASHBOARDS
+from tools.dashboard_panels import DASHBOARDS
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "metrics.md"

@@ -14,7 +14,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tallies import Tallies, TallyCounter, TallyHistogram
 from tests.fakes.exposition import families_in, names_in, queries_of
-from tools.dashboards import DASHBOARDS, FOLDER, dashboard
+from tools.dashboard_panels import DASHBOARDS
+from tools.dashboards import FOLDER, dashboard
 from tools.metrics_page import page_text
 
 ROOT = Path(__file__).parents[2]
