@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 WORDS = "a b c d e f g h"
 USERS = 8
+LONG_WORDS = 400
 SETTINGS = {
     "routing.poll_timeout_seconds": 0.5,
     "routing.breaker_seconds": 1,
@@ -187,8 +188,13 @@ async def test_a_gateway_that_ends_takes_nobody_elses_requests_with_it(
         async with asyncio.timeout(20):
             while not (ends["whole"] and others["whole"]):
                 await asyncio.sleep(0.05)
-        of.gateways[0].send_signal(number)
-        assert await of.gateways[0].wait() == (0 if number is signal.SIGTERM else -number)
+        # One that surely is under way: its answer takes two seconds.
+        long = body(" ".join(["long"] * LONG_WORDS), stream=True, max_tokens=2 * LONG_WORDS)
+        async with of.gateways[0].client.stream("POST", PATH, json=long) as answer:
+            assert answer.status_code == 200
+            of.gateways[0].send_signal(number)
+            code = await of.gateways[0].wait()
+        assert code == (0 if number is signal.SIGTERM else -number)
         await asyncio.sleep(1)
         stop.set()
         await asyncio.gather(*users)
@@ -199,9 +205,14 @@ async def test_a_gateway_that_ends_takes_nobody_elses_requests_with_it(
         # A killed gateway's reservations are booked by the other one, when their leases have ended.
         await nothing_is_reserved(World(of.engines, of.gateways[1:], of.redis))
         settled = await in_ledger(of.gateways[1])
-        # One that is killed loses what it granted without Redis, or had not sent there yet.
-        surely = others["whole"] + (ends["whole"] if number is signal.SIGTERM else 0)
-        assert surely <= settled <= ends.total() + others.total()
+        assert others["whole"] + ends["whole"] <= settled <= ends.total() + others.total() + 1
+        # Each of its users had one request at most under way when it ended, which no log line of its own tells of.
+        known = ended_at(of.gateways[0]) + await settled_by(of.gateways[1])
+        assert known <= settled <= known + USERS // 2 + 1
+        unsettled = await in_ledger(of.gateways[1], "unsettled_requests")
+        assert unsettled == await of.gateways[1].metric("gateway_reservations_reaped_total")
+        # Those, and what it had settled and not yet sent to Redis.
+        assert 0 < unsettled <= USERS if number is signal.SIGKILL else unsettled == 0
 
 
 async def nothing_is_left(gateways: list[GatewayProcess], engines: list[EngineProcess]) -> None:
@@ -237,10 +248,16 @@ def running_in(client: redis.Redis) -> int:
     return sum(client.zcount(key, time.time() * 1e6, "+inf") for key in client.keys("*:concurrent:*"))
 
 
-async def in_ledger(gateway: GatewayProcess) -> int:
-    """Return the requests in the ledger of the one tenant there is; all gateways have their local user in common."""
+async def in_ledger(gateway: GatewayProcess, column: str = "requests") -> int:
+    """Return a column's sum in the ledger of the one tenant there is; all gateways have their local user in common."""
     rows = (await gateway.client.get("/v1/usage")).json()["data"]
-    return sum(row["requests"] for row in rows)
+    return sum(row[column] for row in rows)
+
+
+def ended_at(gateway: GatewayProcess) -> int:
+    """Return how many chats a gateway answered, by its log, which outlives it."""
+    lines = [line for line in gateway.log if line.get("event") == "request" and line.get("path") == PATH]
+    return sum(line["outcome"] == "ok" for line in lines)
 
 
 async def settled_by(gateway: GatewayProcess) -> float:
