@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from config.load import ALIASES, PREFIX
+from config.load import variables_of
 from config.schema import EngineProfile, Settings
+from config.secret_files import SUFFIX
 
 Schema = dict[str, Any]
 
@@ -43,7 +44,9 @@ def _resolved(given: Schema, schema: Schema) -> Schema:
 
 
 def _row(path: tuple[str, ...], entry: Schema) -> str:
-    variables = [PREFIX + "__".join(path).upper(), *(name for name, target in ALIASES.items() if target == path)]
+    variables = list(variables_of(path))
+    if entry.get("writeOnly"):
+        variables += [name + SUFFIX for name in variables]
     cells = [
         f"`{'.'.join(path)}`",
         ", ".join(f"`{name}`" for name in variables),

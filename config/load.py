@@ -6,15 +6,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as _SourceError
 
 from config.schema import EngineProfile, Settings
+from config.secret_files import check_given_once, with_files_read
 
 PREFIX = "GEMMA_"
 CONFIG_VARIABLE = "GEMMA_CONFIG"
@@ -59,6 +61,7 @@ def load_settings(
     problems: list[str] = []
     dotenv = _dotenv_variables(env_file, problems)
     yaml_name = config_file or variables.get(CONFIG_VARIABLE) or dotenv.get(CONFIG_VARIABLE)
+    check_given_once({**dotenv, **variables}, secret_variables().values(), problems)
     layers = [
         _read_yaml(Path(yaml_name), problems) if yaml_name else {},
         _from_variables(dotenv, str(env_file), problems),
@@ -88,6 +91,25 @@ def setting_paths(model: type[BaseModel] = Settings, prefix: tuple[str, ...] = (
             yield from setting_paths(kind, (*prefix, name))
         else:
             yield (*prefix, name)
+
+
+def is_secret(path: tuple[str, ...]) -> bool:
+    """Whether a setting is never shown."""
+    model: type[BaseModel] = Settings
+    *groups, name = path
+    for group in groups:
+        model = cast("type[BaseModel]", model.model_fields[group].annotation)
+    return model.model_fields[name].annotation is SecretStr
+
+
+def variables_of(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the environment variables that give a setting: its own, and an alias."""
+    return (PREFIX + "__".join(path).upper(), *(name for name, target in ALIASES.items() if target == path))
+
+
+def secret_variables() -> dict[str, tuple[str, ...]]:
+    """Return the environment variables of each setting that is a secret, by its name such as `auth.api_key`."""
+    return {".".join(path): variables_of(path) for path in setting_paths() if is_secret(path)}
 
 
 def _read_yaml(path: Path, problems: list[str]) -> Tree:
@@ -124,6 +146,7 @@ def _dotenv_variables(path: Path, problems: list[str]) -> dict[str, str]:
 
 
 def _from_variables(variables: Mapping[str, str], source: str, problems: list[str]) -> Tree:
+    variables = with_files_read(variables, chain(*secret_variables().values()), problems)
     known = {PREFIX + "__".join(path).upper() for path in setting_paths()} | {CONFIG_VARIABLE}
     problems += [
         f"{name}: no such setting (from {source})"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from config import SettingsError, load_settings
-from config.load import CONFIG_VARIABLE, PREFIX
+from config.load import CONFIG_VARIABLE, PREFIX, secret_variables
 from config.schema import EngineProfile, Settings
+from config.secret_files import SUFFIX
 from config.tenants import read_tenants
 from config.validate import problems_of
 from gateway.identity.key_source import problems_of_key_files
@@ -70,7 +71,12 @@ def variables_of(assignments: Iterable[Assignment], config_file: Path | None = N
     The environment is the highest source below flags, and children get no flags, so nothing changes its rank; and a
     variable, unlike an argument, is not shown to other users of the machine.
     """
-    variables = {PREFIX + name.replace(".", "__").upper(): value for name, value in assignments}
+    secrets = secret_variables()
+    variables: dict[str, str] = {}
+    for name, value in assignments:
+        variables[PREFIX + name.replace(".", "__").upper()] = value
+        # A file that the flag overrules must not be given beside it.
+        variables |= {f"{each}{SUFFIX}": "" for each in secrets.get(name, ())}
     if config_file is not None:
         variables[CONFIG_VARIABLE] = str(config_file.absolute())
     return variables
