@@ -145,6 +145,8 @@ class History:
     """Of all of them in a prompt, as the engine counted them; 0: not known."""
     trimmed_messages: int = 0
     """How many older ones are left out."""
+    trimmed_tokens: int = 0
+    """Of these, as the engine counted their turns, or else about."""
 
 
 class Prompt(NamedTuple):

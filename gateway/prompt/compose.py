@@ -70,7 +70,13 @@ def _new_bytes(asked: Asked, limits: MediaLimits) -> int:
 
 
 def _session_usage(history: History) -> JsonObject:
-    return {"history_messages": len(history.messages), "trimmed_messages": history.trimmed_messages}
+    """Return what of the session is in the prompt, and what is left out; null where no engine has counted it."""
+    return {
+        "history_messages": len(history.messages),
+        "history_tokens": (history.counted_tokens or None) if history.messages else 0,
+        "trimmed_messages": history.trimmed_messages,
+        "trimmed_tokens": history.trimmed_tokens,
+    }
 
 
 def _recalled(asked: Asked, history: History, settings: PromptSettings, limits: MediaLimits) -> tuple[JsonObject, ...]:

@@ -1,6 +1,7 @@
 -- Append messages and give the lease back, only while the lease is still this request's: a late writer changes nothing.
 -- KEYS: session hash, message list, lease. ARGV: lease token, now, how many of the messages there stay (-1: all), their
--- bytes, the cut, the messages before it that are sent all the same, tokens of the context, then the new messages.
+-- bytes, the cut, the messages before it that are sent all the same, tokens of the context and of what is before the
+-- cut, then the new messages.
 -- Returns 1, or 0 if the lease or the session is gone.
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local known = redis.call('HMGET', KEYS[1], 'ttl_seconds', 'bytes')
@@ -10,11 +11,11 @@ if keep >= 0 then
   bytes = tonumber(ARGV[4])
   if keep == 0 then redis.call('DEL', KEYS[2]) else redis.call('LTRIM', KEYS[2], 0, keep - 1) end
 end
-for i = 8, #ARGV do bytes = bytes + #ARGV[i] end
-for i = 8, #ARGV, 1000 do redis.call('RPUSH', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+for i = 9, #ARGV do bytes = bytes + #ARGV[i] end
+for i = 9, #ARGV, 1000 do redis.call('RPUSH', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
 local count = redis.call('LLEN', KEYS[2])
 redis.call('HSET', KEYS[1], 'message_count', count, 'bytes', bytes, 'updated_at', ARGV[2], 'cut', ARGV[5],
-  'pinned', ARGV[6], 'context_tokens', ARGV[7])
+  'pinned', ARGV[6], 'context_tokens', ARGV[7], 'cut_tokens', ARGV[8])
 redis.call('EXPIRE', KEYS[1], known[1])
 redis.call('EXPIRE', KEYS[2], known[1])
 redis.call('DEL', KEYS[3])

@@ -59,6 +59,7 @@ class Addition:
     kept_bytes: int = 0
     """Of those that stay, where not all do."""
     cut: int = 0
+    cut_tokens: int = 0
     pinned: tuple[int, ...] = ()
     context_tokens: int = 0
 
@@ -133,6 +134,7 @@ class Leases:
             addition.cut,
             ",".join(map(str, addition.pinned)),
             addition.context_tokens,
+            addition.cut_tokens,
             *sealed,
         ]
 

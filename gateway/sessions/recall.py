@@ -20,8 +20,8 @@ class Recall:
     """One request's hold on its session, until it is exited; without a session it holds nothing and does nothing."""
 
     __slots__ = (
-        "_before_tokens", "_caller", "_cut", "_keep", "_leased", "_leases", "_line", "_metrics", "_pinned", "_timer",
-        "_told", "_window", "open",
+        "_before_tokens", "_caller", "_cut", "_cut_tokens", "_keep", "_leased", "_leases", "_line", "_metrics",
+        "_pinned", "_timer", "_told", "_window", "open",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +42,7 @@ class Recall:
         self._window: tuple[Message, ...] = leased.messages if leased else ()
         self._pinned: tuple[Message, ...] = leased.pinned if leased else ()
         self._cut = leased.record.cut if leased else 0
+        self._cut_tokens = leased.record.cut_tokens if leased else 0
         self._before_tokens = leased.record.context_tokens if leased else 0
         self._keep: int | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -70,7 +71,7 @@ class Recall:
         said = (each.said for each in (*self._pinned, *self._window))
         counted_tokens = self._before_tokens if self._window and self._keep is None else 0
         trimmed = self._cut - len(self._pinned)
-        return History(self._leased.record.id, (*first, *said), counted_tokens, trimmed)
+        return History(self._leased.record.id, (*first, *said), counted_tokens, trimmed, self._cut_tokens)
 
     def forget_last_answer(self) -> None:
         """Have the last question answered anew; the answer there is replaced when the new one is appended.
@@ -98,7 +99,9 @@ class Recall:
         stay = staying(gone)
         self._pinned += tuple(gone[index] for index in stay)
         self._window = self._window[count:]
-        self._before_tokens = max(0, self._before_tokens - turn_tokens(gone))
+        gone_tokens = turn_tokens(gone)
+        self._before_tokens = max(0, self._before_tokens - gone_tokens)
+        self._cut_tokens += gone_tokens
         self._cut += count
         self._metrics.session_trims.inc()
         return True
@@ -167,6 +170,7 @@ class Recall:
             keep=self._keep,
             kept_bytes=leased.record.bytes - sum(each.bytes for each in replaced),
             cut=self._cut,
+            cut_tokens=self._cut_tokens,
             pinned=(*leased.record.pinned, *(leased.record.cut + index for index in stay)),
             context_tokens=context_tokens,
         )

@@ -48,6 +48,8 @@ class SessionRecord:
     bytes: int = 0
     cut: int = 0
     """How many of the first messages are not sent to the engine any more."""
+    cut_tokens: int = 0
+    """Of these, as the engine counted their turns, or else about."""
     pinned: tuple[int, ...] = ()
     """Which messages before the cut are sent all the same: those of role system and developer."""
     context_tokens: int = 0
@@ -90,6 +92,7 @@ def session_record(session_id: SessionId, fields: Fields, cipher: Cipher, tenant
         message_count=int(fields.get("message_count", 0)),
         bytes=int(fields.get("bytes", 0)),
         cut=int(fields.get("cut", 0)),
+        cut_tokens=int(fields.get("cut_tokens", 0)),
         pinned=tuple(map(int, pinned.split(b","))) if pinned else (),
         context_tokens=int(fields.get("context_tokens", 0)),
     )

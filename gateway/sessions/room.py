@@ -76,7 +76,13 @@ class SessionRoom:
         kept, record = leased.messages[:keep], leased.record
         cut = record.cut if record.cut < keep else 0
         pinned = record.pinned if cut else ()
-        addition = Addition(keep=keep, kept_bytes=sum(each.bytes for each in kept), cut=cut, pinned=pinned)
+        addition = Addition(
+            keep=keep,
+            kept_bytes=sum(each.bytes for each in kept),
+            cut=cut,
+            cut_tokens=record.cut_tokens if cut else 0,
+            pinned=pinned,
+        )
         await self._hold(caller, leased).change(addition)
         return len(leased.messages) - keep
 

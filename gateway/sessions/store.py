@@ -140,6 +140,7 @@ class SessionStore:
             message_count=count,
             bytes=sum(each.bytes for each in opened[:count]),
             cut=source.cut if source.cut < count else 0,
+            cut_tokens=source.cut_tokens if source.cut < count else 0,
             pinned=source.pinned if source.cut < count else (),
             context_tokens=source.context_tokens if count == source.message_count else 0,
         )
@@ -149,6 +150,7 @@ class SessionStore:
             "message_count": forked.message_count,
             "bytes": forked.bytes,
             "cut": forked.cut,
+            "cut_tokens": forked.cut_tokens,
             "pinned": ",".join(map(str, forked.pinned)),
             "context_tokens": forked.context_tokens,
         }

@@ -71,6 +71,24 @@ async def test_the_oldest_turns_are_left_out_in_steps_and_the_session_keeps_them
     assert await gateway.metric("gateway_session_trims_total") >= len(set(firsts)) - 1
 
 
+async def test_usage_says_what_was_sent_and_left_out_in_tokens_too(gateway: GatewayProcess) -> None:
+    path = await new_session(gateway.client)
+    usages = [await turn(gateway.client, path, number) for number in range(20)]
+    first, *later = [usage["session"] for usage in usages]
+    assert first == {"history_messages": 0, "history_tokens": 0, "trimmed_messages": 0, "trimmed_tokens": 0}
+    for before, usage, session in zip(usages, usages[1:], later, strict=False):
+        turns = session["trimmed_messages"] // 2
+        assert (session["trimmed_tokens"] > 0) is (turns > 0)
+        # The engine counted the history with the turn before, and what was left out since is not in it.
+        left_out = session["trimmed_tokens"] - before["session"]["trimmed_tokens"]
+        assert session["history_tokens"] == before["total_tokens"] - left_out
+        assert session["history_tokens"] < usage["prompt_tokens"]
+    fork = (await gateway.client.post(f"{path}/fork")).json()
+    assert (await turn(gateway.client, f"/v1/sessions/{fork['id']}", 20))["session"]["trimmed_tokens"] > 0
+    await gateway.client.delete(f"{path}/messages")
+    assert (await turn(gateway.client, path, 0))["session"] == first
+
+
 async def test_the_engine_is_asked_to_count_only_near_the_limit(gateway: GatewayProcess, engine: EngineProcess) -> None:
     path = await new_session(gateway.client)
     for _ in range(10):
@@ -115,7 +133,8 @@ async def test_a_question_that_is_too_long_alone_leaves_the_session_as_it_was(
     assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
     assert (await gateway.client.get(path)).json() == before
     again = await turn(gateway.client, path, 1)
-    assert again["session"] == {"history_messages": 2, "trimmed_messages": 0}
+    assert again["session"]["history_messages"] == 2
+    assert again["session"]["trimmed_messages"] == again["session"]["trimmed_tokens"] == 0
 
 
 async def test_with_trimming_off_everything_is_sent_until_it_does_not_fit_any_more(
