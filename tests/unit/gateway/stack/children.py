@@ -26,7 +26,7 @@ def _answer(values: dict[str, object]) -> type[BaseHTTPRequestHandler]:
 
 def _serve(port: str, values: dict[str, object]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print("pid", os.getpid())
+    print(f"pid {os.getpid()}")
     HTTPServer(("127.0.0.1", int(port)), _answer(values)).serve_forever()
 
 
@@ -47,9 +47,9 @@ def main() -> None:
         sys.exit(1)
     elif kind == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("pid", os.getpid(), flush=True)
+        print(f"pid {os.getpid()}", flush=True)
         if os.fork() == 0:
-            print("grandchild", os.getpid(), flush=True)
+            print(f"grandchild {os.getpid()}", flush=True)
         time.sleep(600)
 
 
