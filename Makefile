@@ -62,7 +62,7 @@ image-check: ## Build the gateway's image and the engine's steps with podman, an
 	@bash tools/install.sh dev
 	$(BIN)/python tools/image_check.py $(ARGS)
 
-audit: ## Ask PyPI's advisories about every locked release; needs the Internet
+audit: ## Ask PyPI's advisories about every locked release; needs the Internet and pip-audit
 	@bash tools/install.sh dev
 	$(BIN)/python tools/audit.py
 
