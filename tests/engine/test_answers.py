@@ -10,6 +10,9 @@ import httpx
 import pytest
 
 from tests.engine.vllm_metrics import wait_for_idle
+from tests.fakes.gateway import GatewayProcess
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.stack import ServeProcess
 from tests.flow.chat import payloads
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -62,21 +65,26 @@ def test_a_prompt_over_the_context_is_refused_as_openai_does(through: httpx.Clie
         assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_a_prompt_is_refused_from_the_token_on_from_which_vllm_refuses_it(
-    through: httpx.Client, direct: httpx.Client
+async def test_a_prompt_is_refused_from_the_token_on_from_which_vllm_refuses_it(
+    served: ServeProcess, direct: httpx.Client, redis_server: RedisServer
 ) -> None:
+    """By a gateway of its own, which has learnt of no other prompts how many bytes a token has."""
+
     def chat(words: int) -> dict[str, Any]:
         return {"model": "gemma-3n-demo", "messages": [{"role": "user", "content": "red " * words}], "max_tokens": 8}
 
     counted = direct.post("/tokenize", json=chat(100)).json()
     context_tokens, most_words = counted["max_model_len"], counted["max_model_len"] - counted["count"] + 99
-    for words, status in ((most_words, 200), (most_words + 1, 400), (most_words + 2, 400)):
-        assert direct.post(PATH, json=chat(words)).status_code == status
-        answer = through.post(PATH, json=chat(words))
-        assert answer.status_code == status
-        if status == 400:
-            tokens = context_tokens - 1 + words - most_words
-            assert f"your messages resulted in {tokens} tokens" in answer.json()["error"]["message"]
+    settings = {"engine.served_model_name": "gemma-3n-demo"}
+    async with GatewayProcess(redis_server.url, [served.engine_url], settings) as gateway:
+        await gateway.ready()
+        for words, status in ((most_words + 2, 400), (most_words + 1, 400), (most_words, 200)):
+            assert direct.post(PATH, json=chat(words)).status_code == status
+            answer = await gateway.client.post(PATH, json=chat(words))
+            assert answer.status_code == status
+            if status == 400:
+                tokens = context_tokens - 1 + words - most_words
+                assert f"your messages resulted in {tokens} tokens" in answer.json()["error"]["message"]
 
 
 def test_a_session_remembers_and_the_engine_gets_the_whole_history(through: httpx.Client) -> None:
