@@ -29,6 +29,7 @@ from tests.unit.gateway.upstream import recordings
         ("error_field", InvalidRequest, "temperature"),
         ("error_json", InvalidRequest, "body.10"),
         ("error_max_tokens", ContextTooLong, "messages"),
+        ("error_media", InvalidRequest, None),
         ("error_model", ModelNotFound, "model"),
         ("error_roles", InvalidRequest, None),
     ],
@@ -43,8 +44,8 @@ def test_a_recorded_error_becomes_ours(name: str, kind: type[GatewayError], para
 
 
 def test_every_recorded_error_is_tested() -> None:
-    told = [name for name in recordings.ERRORS if name != "error_queue_full"]
-    assert told == [*("error_context", "error_field", "error_json", "error_max_tokens", "error_model", "error_roles")]
+    refused = ("error_context", "error_field", "error_json", "error_max_tokens", "error_media", "error_model")
+    assert [*recordings.ERRORS] == [*refused, "error_queue_full", "error_roles"]
 
 
 def test_a_full_engine_is_one_that_refused() -> None:
