@@ -5,37 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.node_package import SCRIPT, node_with_openai
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-FOLDER = Path(__file__).parent / "node"
-INSTALLED = FOLDER / "node_modules" / ".package-lock.json"
-LOCK = FOLDER / "package-lock.json"
 LONG: dict[str, Any] = {"tokens": 500, "itl_ms": 20}
 
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """The path of node, with the package installed as the lock file says; once for all runs."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if found is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return found
+    """The path of node, with the package installed."""
+    return node_with_openai()
 
 
 @asynccontextmanager
@@ -43,7 +31,7 @@ async def running(node: str, gateway: GatewayProcess, what: str) -> AsyncIterato
     """Run the script; its input is open until the end of the block."""
     environ = {**os.environ, "OPENAI_BASE_URL": f"{gateway.base_url}/v1", "OPENAI_API_KEY": gateway.key}
     process = await asyncio.create_subprocess_exec(
-        *(node, str(FOLDER / "chat.mjs"), what, "fake"),
+        *(node, str(SCRIPT), what, "fake"),
         env=environ,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
