@@ -14,7 +14,7 @@ run: ## Install what is missing, then run Redis, the engine and the gateway on t
 	@bash tools/install.sh
 	@$(BIN)/python -m gateway serve $(ARGS)
 
-demo-model: ## Train the demo model anew (two cores for about half an hour) and put it in its place
+demo-model: ## Train the demo model anew (two cores for about an hour) and put it in its place
 	@bash tools/install.sh dev
 	$(BIN)/python -m tools.train_demo $(ARGS)
 
@@ -24,7 +24,7 @@ test: ## Run the tests, without the slow ones
 
 screenshots: ## Take the README's pictures of the pages anew; needs Chromium (tools/browser.sh)
 	@bash tools/install.sh dev
-	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser/test_screenshots.py
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/engine/test_screenshots.py
 
 test-slow: ## Run the slow tests: long proofs, and each property with all its examples
 	@bash tools/install.sh dev
