@@ -17,7 +17,7 @@ from tests.flow.chat import payloads
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 PATH = "/v1/chat/completions"
 MODEL = "gemma-3n-demo"
-LEAST_RIGHT = 0.42
+LEAST_RIGHT = 0.72
 """Of the exam; the model card has the figure that was measured. A better model raises it."""
 QUESTIONS = [
     *("What is a session?", "what is vLLM?", "What is streaming?", "How many requests can I send?", "Hello!"),
@@ -40,6 +40,40 @@ def said(through: httpx.Client, *messages: tuple[str, str], **fields: Any) -> di
 def test_it_says_that_it_is_a_demo_where_it_does_not_know(through: httpx.Client) -> None:
     for question in ("How do I bake bread?", "Who was the first person at the south pole?", "Write a poem about rain"):
         assert "demo" in said(through, ("user", question))["content"]
+
+
+def test_it_says_what_a_session_is(through: httpx.Client) -> None:
+    assert "conversation" in said(through, ("user", "What is a session?"))["content"]
+
+
+def test_it_remembers_a_name_and_a_colour_over_other_turns(through: httpx.Client) -> None:
+    chat: list[tuple[str, str]] = []
+    for question in ("My name is Sarah.", "My favourite colour is green.", "What is vLLM?", "What is my name?"):
+        chat.append(("user", question))
+        chat.append(("assistant", said(through, *chat)["content"]))
+    assert "Sarah" in chat[-1][1]
+    assert "green" in said(through, *chat, ("user", "What is my favourite colour?"))["content"]
+
+
+def test_it_does_what_a_simple_system_prompt_asks(through: httpx.Client) -> None:
+    system = ("system", "Answer in capital letters only.")
+    assert said(through, system, ("user", "What is vLLM?"))["content"].isupper()
+
+
+def test_it_fills_a_json_object_that_the_grammar_forces(through: httpx.Client) -> None:
+    fields = {"name": {"type": "string"}, "city": {"type": "string"}}
+    schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": schema}}
+    answer = said(through, ("user", "Maria lives in Rome. Convert it to JSON."), response_format=form)
+    assert json.loads(answer["content"]) == {"name": "Maria", "city": "Rome"}
+
+
+def test_it_calls_a_tool_with_the_right_argument(through: httpx.Client) -> None:
+    city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    weather = {"name": "get_weather", "description": "Get the weather in a city.", "parameters": city}
+    tools = [{"type": "function", "function": weather}]
+    (call,) = said(through, ("user", "What is the weather in Paris?"), tools=tools)["tool_calls"]
+    assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("get_weather", {"city": "Paris"})
 
 
 def test_it_answers_in_chinese(through: httpx.Client) -> None:

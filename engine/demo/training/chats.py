@@ -28,7 +28,7 @@ class Chat:
 def chat(rng: Random) -> Chat:
     """Return one chat of the mix."""
     maker = rng.choices(
-        (_mixed, _remembered, _styled, _form, _tools, _counting, _chinese), (50, 17, 10, 6.5, 6, 6, 4.5)
+        (_mixed, _remembered, _styled, _form, _tools, _counting, _chinese), (46, 14, 13, 7, 6.5, 9, 4.5)
     )[0]
     return maker(rng)
 

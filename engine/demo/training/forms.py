@@ -56,6 +56,11 @@ _BAD = ("terrible", "awful", "bad", "horrible", "broken", "disappointing", "poor
 _NUMBERS = {"age": (1, 99), "quantity": (1, 99), "people": (1, 99), "room": (1, 400), "year": (1900, 2026)}
 
 
+def compact(value: Any) -> str:
+    """Return JSON as the engine's grammar wants it: without a blank between its parts."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def _value(rng: Random, kind: str) -> Any:
     if kind in ("name", "pet_name"):
         return person(rng)
@@ -92,7 +97,7 @@ def _word(rng: Random, kind: str) -> str:
 
 
 def form_filled(rng: Random) -> tuple[str, str]:
-    """Return a message with values and the JSON object of it, spaced as the engine's grammar wants it."""
+    """Return a message with values and the JSON object of it."""
     if rng.random() < 0.07:
         return _sentiment(rng)
     template = rng.choice(_SENTENCES)
@@ -117,7 +122,7 @@ def _with_keys(rng: Random, said: str, found: dict[str, Any]) -> tuple[str, str]
     for kind in wanted:
         key = rng.choice(_KEYS[kind].split("|"))
         taken[kind if key in taken else key] = found[kind]
-    return _message(rng, said, list(taken)), json.dumps(taken, ensure_ascii=False)
+    return _message(rng, said, list(taken)), compact(taken)
 
 
 def _message(rng: Random, said: str, keys: list[str]) -> str:
@@ -150,4 +155,4 @@ def _sentiment(rng: Random) -> tuple[str, str]:
         (f"the {thing} is {word}", f"what a {word} {thing}", f"i find this {thing} {word}", f"this is a {word} {thing}")
     )
     key = rng.choice(_KEYS["sentiment"].split("|"))
-    return _message(rng, said, [key]), json.dumps({key: "positive" if good else "negative"})
+    return _message(rng, said, [key]), compact({key: "positive" if good else "negative"})

@@ -15,7 +15,7 @@ from transformers import Gemma3nForCausalLM
 from engine.demo.training.architecture import PAD
 from engine.demo.training.encode import Sample
 
-STEPS = 1000
+STEPS = 7000
 _REPORT_STEPS = 20
 
 

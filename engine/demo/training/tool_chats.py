@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from engine.demo.training.forms import compact
 from engine.demo.training.grammar import draw, expand, made_up, phrases
 from engine.demo.training.memory import person, town
 from engine.demo.training.wording import typed
@@ -235,9 +236,9 @@ def wanted(rng: Random, tool: Offered) -> tuple[str, dict[str, Any]]:
 
 
 def envelope(*calls: tuple[str, dict[str, Any]]) -> str:
-    """Return the calls as the model writes them, spaced as the engine's grammar wants it."""
+    """Return the calls as the model writes them."""
     listed = [{"name": name, "arguments": arguments} for name, arguments in calls]
-    return json.dumps({"tool_calls": listed}, ensure_ascii=False)
+    return compact({"tool_calls": listed})
 
 
 def result_chat(rng: Random, tool: Offered) -> list[dict[str, Any]]:
