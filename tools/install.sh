@@ -99,6 +99,17 @@ if [[ ${failed:-} == yes ]]; then
     tail -n 20 "$log" >&2
     fail "pip could not install gemma-gateway[$extras]; the whole of what it said is in $log."
 fi
+if [[ $extras == cpu* ]]; then
+    # pip may choose torchvision and its kin for another torch; transformers, and so the trainer, imports what is there.
+    "$venv/bin/python" - "$venv" >>"$log" 2>&1 <<'PYTHON' || fail "$(tail -n 1 "$log")"
+import sys
+from pathlib import Path
+
+from engine.repair import repair_torch_extras
+
+sys.exit(repair_torch_extras(Path(sys.argv[1])))
+PYTHON
+fi
 rm -f "$venv"/.installed-*
 touch "$stamp"
 echo "Installed."

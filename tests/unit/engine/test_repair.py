@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,3 +109,10 @@ def test_versions_are_those_of_the_installed_packages() -> None:
         check=False,
     )
     assert repair._versions().get("torch", "") == shown.stdout.strip()
+
+
+@pytest.mark.parametrize("package", ["torchvision", "torchaudio"])
+def test_the_install_left_nothing_that_does_not_import(package: str) -> None:
+    if importlib.util.find_spec(package) is not None:
+        done = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
