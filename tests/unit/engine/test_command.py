@@ -161,6 +161,8 @@ def test_vllm_inherits_the_environment_but_none_of_our_settings_and_secrets() ->
 
 
 @pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_installed_vllm_understands_every_flag_and_variable() -> None:
     everything: dict[str, Any] = {
         "quantization": "fp8",
