@@ -23,6 +23,8 @@ MODEL = "gemma-3n-demo"
 USERS = 5
 TURNS = 5
 WORDS_A_TURN = 150
+THINKING_SECONDS = 2.0
+"""At most. Users who all ask in the same moment fill their home, and the bound on its load sends some elsewhere."""
 LOADING_SECONDS = 420.0
 HITS = "vllm:prefix_cache_hits_total"
 QUERIES = "vllm:prefix_cache_queries_total"
@@ -58,6 +60,7 @@ async def chats(gateway: GatewayProcess, policy: str) -> None:
 
     async def say(history: list[dict[str, str]]) -> None:
         history.append({"role": "user", "content": " ".join(random.choices(words, k=WORDS_A_TURN))})
+        await asyncio.sleep(random.uniform(0, THINKING_SECONDS))
         answer = await gateway.client.post(PATH, json={"model": MODEL, "messages": history, "max_tokens": 8})
         assert answer.status_code == 200, answer.text
         history.append({"role": "assistant", "content": answer.json()["choices"][0]["message"]["content"] or "."})
