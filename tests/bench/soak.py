@@ -98,7 +98,7 @@ def run(plan: Plan) -> Soaked:
 
 def _room_for(plan: Plan) -> dict[str, str]:
     """Return the settings that let every stream go to the one engine at once."""
-    return {"routing.max_in_flight": str(2 * plan.streams)}
+    return {"routing.max_in_flight": str(2 * plan.streams), "routing.max_prefill_tokens": str(1000 * plan.streams)}
 
 
 def _stream(soaked: Soaked, server: Started, engine: Started, plan: Plan) -> None:
