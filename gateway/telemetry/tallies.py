@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,11 +85,13 @@ class Tallies(Collector, Generic[RowT]):
         """Yield the family without its samples."""
         yield Metric(self._name, self._documentation, self._type)
 
+    @abstractmethod
     def _new(self) -> RowT:
-        raise NotImplementedError
+        """Return a row that has counted nothing."""
 
+    @abstractmethod
     def _sample(self, family: Metric, labels: dict[str, str], row: RowT) -> None:
-        raise NotImplementedError
+        """Add the row's samples to the family."""
 
 
 class TallyCounter(Tallies[Tally]):
