@@ -12,6 +12,7 @@ from config.encryption import encryption_keys
 from config.issuers import problems_of_issuers
 from config.schema import AuthMode, Settings
 
+_LAST_PORT = 65535
 _LEAST_SECRET_BYTES = 32
 """RFC 7518 §3.2: the key of HS256 is at least as long as its digest."""
 
@@ -57,14 +58,17 @@ def _check_ports(settings: Settings) -> _Problems:
     ports = {"server.port": settings.server.port}
     if not settings.routing.sources:
         ports |= {"engine.port": settings.engine.port, "engine.status_port": settings.engine.status_port}
-    if settings.telemetry.metrics_port:
-        ports["telemetry.metrics_port"] = settings.telemetry.metrics_port
     owner: dict[int, str] = {}
     for name, port in ports.items():
         if port in owner:
             yield name, f"{port} is {owner[port]} already"
         if port:
             owner.setdefault(port, name)
+    for port in settings.telemetry.metrics_ports(settings.server.processes):
+        if port in owner:
+            yield "telemetry.metrics_port", f"{port}, which a process's metrics get, is {owner[port]} already"
+        if port > _LAST_PORT:
+            yield "telemetry.metrics_port", f"{port}, which a process's metrics would get, is no port"
 
 
 def _check_server(settings: Settings) -> _Problems:

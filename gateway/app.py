@@ -21,6 +21,7 @@ from gateway.api import (
     chat_sessions,
     console,
     docs,
+    exposition,
     fleet,
     health,
     keys,
@@ -121,6 +122,8 @@ def create_app(settings: Settings) -> FastAPI:
         web_pages,
     ):
         app.include_router(routes.router)
+    if not settings.telemetry.metrics_port:
+        app.include_router(exposition.router)
     app.mount("/static", docs.static_files(), name="static")
     app.openapi = docs.openapi_of(app, _public_paths(settings))  # type: ignore[method-assign]
     return app

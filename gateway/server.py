@@ -13,7 +13,7 @@ from types import FrameType
 import uvicorn
 from prometheus_client import start_http_server
 
-from config import Settings
+from config import Settings, SettingsError
 from config.hang_up import let_hang_ups_through
 from config.schema import AuthMode
 from gateway.api.http_protocol import GatewayHttpProtocol
@@ -57,7 +57,8 @@ class GatewayServer(uvicorn.Server):
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Requests under way get server.drain_seconds to end.
 
-    On SIGHUP what may change while running is taken from what `reread` returns.
+    On SIGHUP what may change while running is taken from what `reread` returns. Raises SettingsError where a port
+    cannot be listened on.
     """
     configure_logging(settings.telemetry)
     logger = get_logger()
@@ -83,7 +84,10 @@ def _metrics_port(settings: Settings, metrics: Metrics) -> Iterator[None]:
     if not port:
         yield
         return
-    server, thread = start_http_server(port, settings.server.host, metrics.registry)
+    try:
+        server, thread = start_http_server(port, settings.server.host, metrics.registry)
+    except OSError as error:
+        raise _cannot_listen("telemetry.metrics_port", settings.server.host, port, error) from None
     try:
         yield
     finally:
@@ -113,9 +117,17 @@ def _listen(settings: Settings) -> socket.socket:
         # Accepted sockets inherit it. A close waits for what was written, so who takes nothing would be kept for ever.
         limit_ms = int(settings.stream.client_timeout_seconds * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, limit_ms))
-    listener.bind((settings.server.host, settings.server.port))
-    listener.listen(2048)
+    try:
+        listener.bind((settings.server.host, settings.server.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen("server.port", settings.server.host, settings.server.port, error) from None
     return listener
+
+
+def _cannot_listen(setting: str, host: str, port: int, error: OSError) -> SettingsError:
+    return SettingsError([f"{setting}: {host}:{port} cannot be listened on: {error.strerror or 'no such address'}."])
 
 
 def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:

@@ -1,4 +1,4 @@
-"""Health and metrics: what probes, dashboards and curious people ask for."""
+"""Health: what probes and curious people ask for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from typing import Any, Literal
 
 import psutil
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from gateway import __version__
@@ -76,12 +76,6 @@ async def detailed(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
         "versions": _versions(),
         **machine,
     }
-
-
-@router.get("/metrics", response_class=Response)
-async def metrics(rooms: RoomsOf) -> Response:
-    """Prometheus's text format."""
-    return Response(rooms.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _redis(rooms: Rooms) -> dict[str, Any]:

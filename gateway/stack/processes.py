@@ -21,7 +21,6 @@ from gateway.stack.ports import free_port
 
 _GRACE_SECONDS = 5.0
 """What a process gets beyond server.drain_seconds. Less than what `serve` gives all of them together."""
-_FIRST_METRICS_PORT = 9100
 _GATEWAY = (sys.executable, "-m", "gateway", "gateway")
 
 
@@ -37,7 +36,7 @@ def run_processes(settings: Settings, environ: Mapping[str, str], command: Seque
 def specs_of(settings: Settings, environ: Mapping[str, str], command: Sequence[str] = _GATEWAY) -> list[ChildSpec]:
     """Return the children: one gateway each, on a port that is decided, with a metrics port of its own."""
     port = free_port(settings.server.host, settings.server.port, "server.port")
-    first_metrics_port = settings.telemetry.metrics_port or _FIRST_METRICS_PORT
+    processes = settings.server.processes
     return [
         ChildSpec(
             name=f"gateway {number + 1}",
@@ -51,12 +50,12 @@ def specs_of(settings: Settings, environ: Mapping[str, str], command: Sequence[s
                         ("server.port", str(port)),
                         ("server.processes", "1"),
                         ("server.reuse_port", "true"),
-                        ("telemetry.metrics_port", str(first_metrics_port + number)),
+                        ("telemetry.metrics_port", str(metrics_port)),
                     ]
                 ),
             },
         )
-        for number in range(settings.server.processes)
+        for number, metrics_port in enumerate(settings.telemetry.metrics_ports(processes))
     ]
 
 

@@ -49,6 +49,7 @@ async def test_a_process_that_dies_is_started_again_and_sigterm_drains_all(redis
         await gateway.ready()
         pages = [await scrape(metrics_port + number) for number in range(PROCESSES)]
         assert all("gateway_replica_ready" in page for page in pages)
+        assert (await gateway.client.get("/metrics")).status_code == 404  # It would be that of any one.
         before = children(gateway)
         assert len(before) == PROCESSES
 
