@@ -31,11 +31,12 @@
 {{- define "gemma.gatewaySettings" -}}
 {{- $given := deepCopy .Values.settings -}}
 {{- $server := merge (dict "host" "0.0.0.0" "port" 8000 "drain_seconds" .Values.gateway.drainSeconds) (default dict $given.server) -}}
+{{- $telemetry := merge (dict "metrics_port" 9100) (default dict $given.telemetry) -}}
 {{- $where := dict "engines" .Values.engine.externalUrls -}}
 {{- if .Values.engine.enabled -}}
 {{- $where = dict "dns" (printf "%s-engine.%s.svc:8100" (include "gemma.fullname" .) .Release.Namespace) -}}
 {{- end -}}
 {{- $routing := merge $where (default dict $given.routing) -}}
 {{- $engine := include "gemma.engineGroup" . | fromYaml -}}
-{{- toYaml (merge (dict "server" $server "routing" $routing "engine" $engine "data_dir" "/data") $given) -}}
+{{- toYaml (merge (dict "server" $server "routing" $routing "engine" $engine "telemetry" $telemetry "data_dir" "/data") $given) -}}
 {{- end -}}

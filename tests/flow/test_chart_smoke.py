@@ -33,6 +33,7 @@ async def tested(gateway: GatewayProcess, **given: str) -> tuple[int, str]:
     environ = {
         **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
         "BASE_URL": gateway.base_url,
+        "METRICS_URL": gateway.base_url,
         "MODEL": "fake",
         "API_KEY": gateway.key,
         "SERIES": " ".join(SERIES),

@@ -99,8 +99,7 @@ def test_an_engine_that_goes_is_out_of_sight_before_it_is_told_to_end() -> None:
     ttl_of_cluster_dns_seconds = 5
     looked_up_every_seconds = settings_in(rendered, "gateway").routing.discovery_seconds
     assert sleep_of(engine) > ttl_of_cluster_dns_seconds + looked_up_every_seconds
-    (service,) = (each for each in render().of("Service") if each["metadata"]["name"] == "g-gemma-gateway-engine")
-    assert service["spec"]["clusterIP"] == "None"
+    assert service(rendered, "g-gemma-gateway-engine")["clusterIP"] == "None"
     assert render().one("StatefulSet", "engine")["spec"]["serviceName"] == "g-gemma-gateway-engine"
 
 
@@ -239,6 +238,32 @@ def test_only_gateways_and_prometheus_reach_an_engine() -> None:
     redis = render().one("NetworkPolicy", "redis")["spec"]
     assert redis["egress"] == []
     assert len(redis["ingress"][0]["from"]) == 1
+
+
+def service(rendered: Rendered, name: str) -> Object:
+    """Return the spec of a Service."""
+    (found,) = (each for each in rendered.of("Service") if each["metadata"]["name"] == name)
+    return dict(found["spec"])
+
+
+@BY_VALUES
+def test_metrics_have_a_port_that_only_prometheus_and_the_test_reach(values: Path) -> None:
+    rendered = render(values)
+    port = settings_in(rendered, "gateway").telemetry.metrics_port
+    gateway = container(rendered.one("Deployment", "gateway")["spec"]["template"])
+    assert {each["name"]: each["containerPort"] for each in gateway["ports"]} == {"http": 8000, "metrics": port}
+    assert [each["name"] for each in service(rendered, "g-gemma-gateway")["ports"]] == ["http"]
+    (scraped,) = service(rendered, "g-gemma-gateway-metrics")["ports"]
+    assert (scraped["name"], scraped["port"], scraped["targetPort"]) == ("metrics", port, "metrics")
+    (monitor,) = rendered.of("ServiceMonitor")
+    assert [each["port"] for each in monitor["spec"]["endpoints"]] == ["metrics"]
+    api, metrics = rendered.one("NetworkPolicy", "gateway")["spec"]["ingress"]
+    assert (api["ports"], metrics["ports"]) == ([{"port": "http"}], [{"port": "metrics"}])
+    test, prometheus = metrics["from"]
+    assert test["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
+    assert prometheus["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    (smoke,) = rendered.of("Pod")
+    assert variables({"spec": smoke["spec"]})["METRICS_URL"]["value"] == f"http://g-gemma-gateway-metrics:{port}"
 
 
 def test_streams_are_neither_buffered_nor_cut() -> None:

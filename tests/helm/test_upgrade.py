@@ -65,4 +65,5 @@ def test_a_new_version_does_not_reach_what_cannot_change(values: Path, tmp_path:
 
 def test_the_first_release_can_be_upgraded() -> None:
     first: Object = json.loads(FIRST_RELEASE.read_text(encoding="utf-8"))
-    assert immutable(render()) == first
+    now = immutable(render())
+    assert {name: now.get(name) for name in first} == first
