@@ -47,6 +47,13 @@
 {{- fail "image.tag: `latest` is another image tomorrow; name a version or a digest" -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $part := dict "gateway" $gateway "engine" $engine -}}
+{{- range $part.extraEnv -}}
+{{- if and (hasKey . "value") (regexMatch "(^|_)(KEYS?|SECRET|TOKEN|PASSWORD|REDIS__URL)$" (default "" .name)) -}}
+{{- fail (printf "%s.extraEnv: %s as plain text would be in the release and the pod for many to read; give it by valueFrom.secretKeyRef" $name .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts: name at least one host" -}}
 {{- end -}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -107,8 +109,29 @@ def test_an_engine_needs_no_spare_gpu_to_be_updated() -> None:
     """A StatefulSet's rolling update ends a pod before it starts the next."""
     spec = render().one("StatefulSet", "engine")["spec"]
     assert spec["updateStrategy"] == {"type": "RollingUpdate"}
+    assert "minReadySeconds" not in spec
     assert container(spec["template"])["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert container(spec["template"])["resources"]["requests"]["nvidia.com/gpu"] == "1"
+
+
+def test_an_update_can_be_tried_on_one_engine_or_go_faster() -> None:
+    values = ("engine.rollout.partition=3", "engine.rollout.maxUnavailable=2", "engine.rollout.minReadySeconds=60")
+    spec = render(*values).one("StatefulSet", "engine")["spec"]
+    assert spec["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 2, "partition": 3}
+    assert spec["minReadySeconds"] == 60
+
+
+def test_a_gateway_has_more_time_to_start_than_its_probe_gives_before_an_update_counts_as_failed() -> None:
+    spec = render().one("Deployment", "gateway")["spec"]
+    probe = container(spec["template"])["startupProbe"]
+    assert spec["progressDeadlineSeconds"] > probe["periodSeconds"] * probe["failureThreshold"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_an_engine_that_fails_one_probe_gets_no_new_requests_and_five_before_it_is_killed() -> None:
+    engine = container(render().one("StatefulSet", "engine")["spec"]["template"])
+    assert engine["readinessProbe"]["failureThreshold"] == 1
+    assert engine["livenessProbe"]["failureThreshold"] == 5
 
 
 def test_the_demo_needs_no_gpu_no_token_and_no_claim_for_a_model() -> None:
@@ -194,6 +217,23 @@ def test_all_gateways_have_the_same_secrets() -> None:
         ("GEMMA_PROMPT__CACHE_SALT_SECRET", "cache-salt-secret"),
     ):
         assert given[name]["valueFrom"]["secretKeyRef"] == {"name": "g-gemma-gateway", "key": key}
+
+
+def test_a_pods_checksum_is_that_of_the_secret_it_reads() -> None:
+    rendered = render()
+    (secret,) = rendered.of("Secret")
+    data = {name: secret["data"][name] for name in sorted(secret["data"])}
+    sums = {
+        name: pod["metadata"]["annotations"]["checksum/secret"]
+        for name, pod in rendered.pods()
+        if "checksum/secret" in pod["metadata"].get("annotations", {})
+    }
+    whole, password = json.dumps(data, separators=(",", ":")), data["redis-password"]
+    assert sums == {
+        "g-gemma-gateway-gateway": hashlib.sha256(whole.encode()).hexdigest(),
+        "g-gemma-gateway-redis": hashlib.sha256(password.encode()).hexdigest(),
+    }
+    assert "checksum/secret" not in render("auth.existingSecret=mine").text
 
 
 def test_no_secret_is_in_a_config_map() -> None:
