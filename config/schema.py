@@ -66,6 +66,7 @@ class EngineSettings(Group):
         "google/gemma-3n-E4B-it",
         description="Model id or folder; `demo` is the small model that comes with the package.",
     )
+    revision: str = Field("", description="Commit, tag or branch of the model; empty: the newest of its main branch.")
     served_model_name: str = Field("gemma-3n", description="Name that clients ask for.")
     host: str = Field("127.0.0.1", description="Address vLLM listens on. It has no authentication: keep it private.")
     port: Port = Field(8100, description="Port vLLM listens on.")

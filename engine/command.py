@@ -111,7 +111,10 @@ def _model_flags(settings: Settings) -> list[str]:
     # At least one image stays allowed: with every modality at 0 this model stops working.
     limits = {"image": max(1, settings.engine.max_images), "audio": settings.engine.max_audios}
     hosts = settings.prompt.media_hosts or (_NO_HOST,)
-    return ["--limit-mm-per-prompt", json.dumps(limits), "--allowed-media-domains", *hosts]
+    flags = ["--limit-mm-per-prompt", json.dumps(limits), "--allowed-media-domains", *hosts]
+    if settings.engine.revision:
+        flags += ["--revision", settings.engine.revision]
+    return flags
 
 
 def _environment(settings: Settings) -> dict[str, str]:

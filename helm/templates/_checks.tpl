@@ -32,6 +32,17 @@
 {{- if and (eq $engine.modelCache.accessMode "ReadOnlyMany") (not $engine.offline) -}}
 {{- fail "engine.offline: must be true where engine.modelCache.accessMode is ReadOnlyMany: nothing can be downloaded into it" -}}
 {{- end -}}
+{{- if include "gemma.downloads" . -}}
+{{- if not (regexMatch "^[0-9a-f]{40}$" (default "" (default dict .Values.settings.engine).revision)) -}}
+{{- fail "engine.modelCache.download: pin the model by settings.engine.revision, a commit of 40 hexadecimal digits" -}}
+{{- end -}}
+{{- if or $engine.offline (eq $engine.modelCache.accessMode "ReadOnlyMany") -}}
+{{- fail "engine.modelCache.download: nothing can be downloaded with engine.offline or into a ReadOnlyMany claim" -}}
+{{- end -}}
+{{- if hasPrefix "/" (include "gemma.model" .) -}}
+{{- fail "engine.modelCache.download: settings.engine.model is a folder, which is not downloaded" -}}
+{{- end -}}
+{{- end -}}
 {{- if and $engine.enabled (eq .Values.profile "gpu") (lt (int $engine.gpu.count) 1) -}}
 {{- fail "engine.gpu.count: the profile gpu needs at least 1; `--set profile=demo` needs no GPU" -}}
 {{- end -}}

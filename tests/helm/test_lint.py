@@ -8,6 +8,7 @@ import pytest
 
 from tests.helm.chart import CHART, HELMS, VALUES, Object, Rendered, helm, refusal, render
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSED = {
     "replicaz=3": "'replicaz' not allowed",
     "profile=big": "at '/profile'",
@@ -29,6 +30,10 @@ REFUSED = {
     "gateway.podDisruptionBudget.minAvailable=2": "no node could ever be drained",
     "engine.replicas=2,engine.modelCache.existingClaim=weights": "one claim for several engines",
     "engine.modelCache.accessMode=ReadOnlyMany": "engine.offline: must be true",
+    "engine.modelCache.download=true": "pin the model by settings.engine.revision",
+    "engine.modelCache.download=true,settings.engine.revision=main": "a commit of 40 hexadecimal digits",
+    f"engine.modelCache.download=true,engine.offline=true,settings.engine.revision={COMMIT}": "nothing can be",
+    f"engine.modelCache.download=true,settings.engine.revision={COMMIT},settings.engine.model=/m": "is a folder",
     "settings.engine.extra_args={--tensor-parallel-size=4}": "needs as many GPUs",
     "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=20": "must not be above maxReplicas",
     "engine.autoscaling.enabled=true,engine.autoscaling.minReplicas=0": "at '/engine/autoscaling/minReplicas'",

@@ -17,6 +17,7 @@ from tests.fakes.exposition import names_in
 from tests.helm.chart import CHART, VALUES, Object, Rendered, helm, render
 
 PRODUCTION = Path(__file__).parent / "values" / "production.yaml"
+DOWNLOAD = Path(__file__).parent / "values" / "download.yaml"
 EXTERNAL = Path(__file__).parent / "values" / "external.yaml"
 BY_VALUES = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 
@@ -54,7 +55,7 @@ def test_every_pod_is_restricted(values: Path) -> None:
         assert spec["automountServiceAccountToken"] is False, name
         assert spec["securityContext"]["runAsNonRoot"] is True, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
-        for each in spec["containers"]:
+        for each in [*spec.get("initContainers", []), *spec["containers"]]:
             security = each["securityContext"]
             assert security["allowPrivilegeEscalation"] is False, name
             assert security["readOnlyRootFilesystem"] is True, name
@@ -71,7 +72,7 @@ def test_every_mount_has_its_volume(values: Path) -> None:
     }
     for name, template in rendered.pods():
         volumes = {volume["name"] for volume in template["spec"].get("volumes", [])} | claims
-        for each in template["spec"]["containers"]:
+        for each in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]:
             assert {mount["name"] for mount in each.get("volumeMounts", [])} <= volumes, name
 
 
@@ -144,6 +145,36 @@ def test_the_demo_needs_no_gpu_no_token_and_no_claim_for_a_model() -> None:
     assert "engine-cpu" in container(template)["image"]
     assert settings_in(rendered, "engine").engine.profile == "demo"
     assert rendered.one("NetworkPolicy", "engine")["spec"]["egress"] == []
+
+
+def test_a_model_is_downloaded_at_one_commit_and_then_read_offline_by_an_engine_without_the_token() -> None:
+    rendered = render(DOWNLOAD)
+    template = rendered.one("StatefulSet", "engine")["spec"]["template"]
+    (download,) = template["spec"]["initContainers"]
+    given = {entry["name"]: entry.get("value") for entry in download["env"]}
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert (given["MODEL"], given["REVISION"]) == (settings_in(rendered, "engine").engine.model, commit)
+    assert settings_in(rendered, "engine").engine.revision == commit
+    assert given["HTTPS_PROXY"] == "http://proxy.example.org:3128"
+    assert {"HF_TOKEN", "HF_HOME"} <= set(given)
+    assert download["command"][2] == (CHART / "files" / "download.py").read_text(encoding="utf-8")
+    assert {mount["name"]: mount.get("readOnly", False) for mount in download["volumeMounts"]}["models"] is False
+    engine = variables(template)
+    assert engine["HF_HOME"]["value"] == given["HF_HOME"]
+    assert engine["HF_HUB_OFFLINE"]["value"] == "1"
+    assert "HF_TOKEN" not in engine
+    assert {mount["name"]: mount.get("readOnly", False) for mount in container(template)["volumeMounts"]}["models"]
+    assert "initContainers" not in render().one("StatefulSet", "engine")["spec"]["template"]["spec"]
+
+
+def test_a_claim_that_is_there_can_be_the_source_of_the_model() -> None:
+    values = ("settings.engine.model=/models/gemma", "engine.modelCache.existingClaim=weights", "engine.offline=true")
+    engine = render(*values).one("StatefulSet", "engine")["spec"]
+    volumes = {volume["name"]: volume for volume in engine["template"]["spec"]["volumes"]}
+    assert volumes["models"]["persistentVolumeClaim"] == {"claimName": "weights"}
+    assert "volumeClaimTemplates" not in engine
+    mounts = {mount["name"]: mount for mount in container(engine["template"])["volumeMounts"]}
+    assert mounts["models"] == {"name": "models", "mountPath": "/models", "readOnly": True}
 
 
 def test_the_engine_becomes_vllm_and_its_probe_looks_for_hangs() -> None:

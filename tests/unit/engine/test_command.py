@@ -24,7 +24,7 @@ for argv in json.loads(sys.argv[1]):
     options = vars(make_arg_parser(FlexibleArgumentParser()).parse_args(argv))
     names = ("model", "model_tag", "served_model_name", "host", "port", "dtype", "max_model_len", "max_num_seqs",
              "max_num_queued_reqs", "scheduling_policy", "shutdown_timeout", "limit_mm_per_prompt", "enforce_eager",
-             "generation_config", "kv_sharing_fast_prefill", "gpu_memory_utilization", "quantization",
+             "generation_config", "kv_sharing_fast_prefill", "gpu_memory_utilization", "quantization", "revision",
              "enable_prompt_tokens_details", "disable_uvicorn_access_log", "structured_outputs_config", "seed",
              "allowed_media_domains")
     parsed.append({name: options[name] for name in names})
@@ -95,6 +95,7 @@ def test_each_profile_has_its_flags(profile: EngineProfile, there: set[str], abs
         # Rounded down it would be 0, which aborts everything at once.
         ({"shutdown_timeout_seconds": 0.4}, "--shutdown-timeout", "1"),
         ({"quantization": "fp8"}, "--quantization", "fp8"),
+        ({"profile": EngineProfile.GPU, "revision": "c0ffee"}, "--revision", "c0ffee"),
     ],
 )
 def test_each_setting_has_its_flag(engine: dict[str, Any], name: str, value: str) -> None:
@@ -166,6 +167,7 @@ def test_vllm_inherits_the_environment_but_none_of_our_settings_and_secrets() ->
 def test_the_installed_vllm_understands_every_flag_and_variable() -> None:
     everything: dict[str, Any] = {
         "quantization": "fp8",
+        "revision": "c0ffee",
         "extra_args": ("--seed", "7"),
         "hf_token": "t",
         "shutdown_timeout_seconds": 2,
