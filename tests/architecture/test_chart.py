@@ -26,6 +26,19 @@ def test_the_table_of_values_is_current_and_whole() -> None:
     assert tops == set(values)
 
 
+def test_every_test_that_the_checklist_names_is_there() -> None:
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    points = re.findall(r"^\| (\d+) \|.*$", text, re.MULTILINE)
+    assert points == [str(number) for number in range(1, 16)]
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
+    defined = {
+        name
+        for file in (CHART.parent / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert named - defined == set()
+
+
 def test_the_chart_has_the_projects_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["version"] == chart["appVersion"] == __version__

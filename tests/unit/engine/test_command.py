@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,6 +162,19 @@ def test_vllm_inherits_the_environment_but_none_of_our_settings_and_secrets() ->
     ours = {"GEMMA_AUTH__JWT_SECRET": "s", "GEMMA_REDIS__URL": "redis://:p@h", "GATEWAY_API_KEY": "k"}
     command = Command(("x",), {"PATH": "/changed", "NEW": "1"})
     assert command.environment({"PATH": "/bin", "HOME": "/h", **ours}) == {"PATH": "/changed", "HOME": "/h", "NEW": "1"}
+
+
+@pytest.mark.engine
+def test_vllm_has_no_lora_for_gemma_3n() -> None:
+    """Once it has, engine.extra_args takes `--lora-modules`, and the chart may have a list of them."""
+    found = importlib.util.find_spec("vllm")
+    assert found is not None
+    assert found.origin is not None
+    models = Path(found.origin).parent / "model_executor" / "models"
+    text = (models / "gemma3n_mm.py").read_text(encoding="utf-8")
+    (bases,) = re.findall(r"^class Gemma3nForConditionalGeneration\((.*?)\):", text, re.DOTALL | re.MULTILINE)
+    assert "SupportsMultiModal" in bases
+    assert "SupportsLoRA" not in bases
 
 
 @pytest.mark.engine
