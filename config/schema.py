@@ -114,6 +114,12 @@ class RedisSettings(Group):
         SecretStr(""),
         description="redis://, rediss:// or unix:// URL, of a cluster any node's; empty: `serve` starts its own Redis.",
     )
+    sentinels: Words = Field(
+        (), description="Sentinels, as `host:port`; the host of redis.url is then the name they have for the master."
+    )
+    sentinel_password: SecretStr = Field(
+        SecretStr(""), description="What the Sentinels themselves ask for, if they do."
+    )
     timeout_seconds: Seconds = Field(0.1, description="Longest wait for an answer before Redis counts as away.")
     connect_timeout_seconds: Seconds = Field(0.5, description="Longest wait for a connection.")
     breaker_seconds: Seconds = Field(1.0, description="After a failure, how long calls fail at once before a new try.")

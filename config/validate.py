@@ -100,6 +100,8 @@ def _split(url: str) -> SplitResult:
 def _check_redis(settings: Settings) -> _Problems:
     url = settings.redis.url.get_secret_value()
     if not url:
+        if settings.redis.sentinels:
+            yield "redis.sentinels", "want a redis.url whose host is the master's name, as in redis://mymaster/0"
         return
     parts = _split(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
@@ -108,6 +110,17 @@ def _check_redis(settings: Settings) -> _Problems:
         yield "redis.url", "must name a socket, as in unix:///run/redis.sock"
     elif parts.scheme != "unix" and not parts.hostname:
         yield "redis.url", "must name a host, as in redis://127.0.0.1:6379/0"
+    yield from _check_sentinels(settings, parts)
+
+
+def _check_sentinels(settings: Settings, url: SplitResult) -> _Problems:
+    sentinels = settings.redis.sentinels
+    if sentinels and url.scheme == "unix":
+        yield "redis.sentinels", "want a redis.url such as redis://:password@mymaster/0, and not a socket's"
+    for place in sentinels:
+        parts = _split(f"redis://{place}")
+        if not parts.hostname or not parts.port or parts.netloc != place:
+            yield "redis.sentinels", f"'{place}' is not a host and port such as 10.0.0.1:26379"
 
 
 def _check_encryption(settings: Settings) -> _Problems:

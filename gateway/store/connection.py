@@ -14,8 +14,10 @@ import hiredis
 from gateway.store.address import Address, Listener, Patience
 from gateway.store.command import Command, Unusable, away, pack
 from gateway.store.scripts import Script
+from gateway.store.sentinel import NotMaster, Sentinels
 
 _NOT_YET = object()
+_ROLE: Command = ("ROLE",)
 _SECOND_LOOK_SECONDS = 0.001
 
 
@@ -36,13 +38,16 @@ class Connection(asyncio.Protocol):
     reply would be given to the next call.
     """
 
-    def __init__(self, address: Address, patience: Patience, listener: Listener) -> None:
+    def __init__(
+        self, address: Address, patience: Patience, listener: Listener, sentinels: Sentinels | None = None
+    ) -> None:
         self.closed = False
         # The digests of the scripts that have been sent here in full: Redis knows them when the next call comes.
         self._scripts: set[str] = set()
         self._address = address
         self._patience = patience
         self._listener = listener
+        self._sentinels = sentinels
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=listener.error, notEnoughData=_NOT_YET)
         self._transport: asyncio.Transport | None = None
@@ -57,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._opening = self._loop.create_task(self._open())
         self._opening.add_done_callback(self._opened)
+        self._leaving = self._loop.create_task(self._leave(sentinels)) if sentinels is not None else None
 
     def send(self, packed: bytes) -> asyncio.Future[Any]:
         """Send a packed command with the others of this turn; not to a closed connection.
@@ -88,7 +94,7 @@ class Connection(asyncio.Protocol):
         if self._unanswered or self._new:
             await self.send(pack(("PING",)))  # Its reply is the last.
         self._fail(ConnectionAbortedError())
-        await asyncio.wait([self._opening])
+        await asyncio.wait([task for task in (self._opening, self._leaving) if task is not None])
         if self._transport is not None:
             await asyncio.wait([self._gone])
 
@@ -96,9 +102,13 @@ class Connection(asyncio.Protocol):
 
     async def _open(self) -> None:
         async with asyncio.timeout(self._patience.connect_seconds):
+            if self._sentinels is not None:
+                self._address = await self._sentinels.located(self._address)
             transport = await self._connect()
             for command in self._address.greeting:
                 await self._greet(transport, command)
+            if self._sentinels is not None and (await self._greet(transport, _ROLE))[0] != b"master":
+                raise NotMaster(f"{self._address.host}:{self._address.port}")
         self._ready, self._tired = True, False
         if self._timer is not None:
             self._timer.cancel()
@@ -123,13 +133,20 @@ class Connection(asyncio.Protocol):
             return (await loop.create_unix_connection(lambda: self, to.path))[0]
         return (await loop.create_connection(lambda: self, to.host, to.port, ssl=to.tls))[0]
 
-    async def _greet(self, transport: asyncio.Transport, command: Command) -> None:
+    async def _greet(self, transport: asyncio.Transport, command: Command) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._unanswered.append(future)
         transport.write(pack(command))
         reply = await future
         if isinstance(reply, Exception):
             raise reply
+        return reply
+
+    async def _leave(self, sentinels: Sentinels) -> None:
+        """Close once another Redis is the master: in a planned failover the old one takes writes, which are lost."""
+        await asyncio.wait([self._opening])
+        await sentinels.replaced(self._address)
+        self._fail(NotMaster(f"{self._address.host}:{self._address.port}"))
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         error = ConnectionAbortedError() if task.cancelled() else task.exception()
@@ -216,6 +233,8 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._opening.cancel()
+        if self._leaving is not None:
+            self._leaving.cancel()
         if self._transport is not None:
             self._transport.abort()
         # An idle connection that Redis closes is no failure: the next call opens another.

@@ -13,6 +13,7 @@ from gateway.store.breaker import Breaker
 from gateway.store.command import away
 from gateway.store.connection import Connection
 from gateway.store.scripts import Script
+from gateway.store.sentinel import Sentinels
 from gateway.telemetry.metrics import Metrics
 
 
@@ -44,12 +45,14 @@ class Node:
         metrics: Metrics,
         error: Callable[[str], Exception],
         clock: Clock,
+        sentinels: Sentinels | None = None,
     ) -> None:
         self.address = address
         self.breaker = Breaker(settings.breaker_seconds, clock)
         self._patience = Patience(settings.connect_timeout_seconds, settings.timeout_seconds)
         self._listener = Listener(self._answered, self._lost, error)
         self._metrics = metrics
+        self._sentinels = sentinels
         self._connection: Connection | None = None
 
     def connected(self) -> Connection:
@@ -57,7 +60,7 @@ class Node:
         if not self.breaker.allows():
             raise away(sent=False)
         if self._connection is None or self._connection.closed:
-            self._connection = Connection(self.address, self._patience, self._listener)
+            self._connection = Connection(self.address, self._patience, self._listener, self._sentinels)
         return self._connection
 
     def send_script(self, script: Script, packed: bytes) -> asyncio.Future[Any]:

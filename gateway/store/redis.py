@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
@@ -26,6 +27,7 @@ from gateway.store.command import Argument, Unusable, away, pack
 from gateway.store.node import Node, Redirect, redirect_of
 from gateway.store.posted import Posted
 from gateway.store.scripts import NotLoaded, Prepared, Script
+from gateway.store.sentinel import NotMaster, Sentinels
 from gateway.telemetry.logging import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -64,7 +66,11 @@ class Store:
     def __init__(
         self, address: Address, settings: RedisSettings, metrics: Metrics, clock: Clock = time.monotonic
     ) -> None:
-        self._open_node = partial(Node, settings=settings, metrics=metrics, error=_error, clock=clock)
+        sentinels = _sentinels(address, settings)
+        error = _error if sentinels is None else _error_of_master
+        self._open_node = partial(
+            Node, settings=settings, metrics=metrics, error=error, clock=clock, sentinels=sentinels
+        )
         self._home = self._open_node(address)
         self._nodes = {(address.host, address.port): self._home}
         self._owners: dict[int, Node] = {}
@@ -218,6 +224,23 @@ def _error(text: str) -> Exception:
     if text.startswith(("MOVED ", "ASK ")):
         return redirect_of(text)
     return NotLoaded(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
+
+
+def _error_of_master(text: str) -> Exception:
+    """Return likewise; but who turns out to be a replica is left, for the Sentinels to name another."""
+    return NotMaster(text) if "READONLY " in text else _error(text)
+
+
+def _sentinels(address: Address, settings: RedisSettings) -> Sentinels | None:
+    """Return whom to ask for the master that the URL names; None where it leads to Redis itself."""
+    if not settings.sentinels:
+        return None
+    split = (place.rpartition(":") for place in settings.sentinels)
+    places = tuple((host.strip("[]"), int(port)) for host, _, port in split)
+    # Read here, since a parsed host is in lower case, and Sentinels tell names by case.
+    master = urlsplit(settings.url.get_secret_value()).netloc.rpartition("@")[2].partition(":")[0]
+    password = settings.sentinel_password.get_secret_value()
+    return Sentinels(places, master, password, address.tls, settings.connect_timeout_seconds / 2)
 
 
 def _address(url: str) -> Address:

@@ -5,6 +5,9 @@
 {{- if and (not .Values.redis.enabled) (not .Values.externalRedis.existingSecret) -}}
 {{- fail "externalRedis.existingSecret: name a Secret with the URL of a Redis, or leave redis.enabled at true" -}}
 {{- end -}}
+{{- if and .Values.redis.enabled (default dict .Values.settings.redis).sentinels -}}
+{{- fail "settings.redis.sentinels: the chart's own Redis has none; set redis.enabled to false and externalRedis.existingSecret" -}}
+{{- end -}}
 {{- if and (not $engine.enabled) (not $engine.externalUrls) -}}
 {{- fail "engine.externalUrls: name at least one engine, or leave engine.enabled at true" -}}
 {{- end -}}

@@ -84,6 +84,14 @@ lifecycle:
     secretKeyRef:
       name: {{ .Values.externalRedis.existingSecret }}
       key: {{ .Values.externalRedis.secretKey }}
+{{- if (default dict .Values.settings.redis).sentinels }}
+- name: GEMMA_REDIS__SENTINEL_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.externalRedis.existingSecret }}
+      key: sentinel-password
+      optional: true
+{{- end }}
 {{- end }}
 {{- end -}}
 

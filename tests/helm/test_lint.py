@@ -23,6 +23,7 @@ REFUSED = {
     "settings.server.port=9000": "'port' not allowed",
     "gateway.image.digest=sha256:short": "at '/gateway/image/digest'",
     "gateway.image.tag=latest": "`latest` is another image tomorrow",
+    "settings.redis.sentinels={a:26379}": "the chart's own Redis has none",
     "redis.enabled=false": "externalRedis.existingSecret",
     "engine.enabled=false": "engine.externalUrls",
     "gateway.terminationGracePeriodSeconds=30": "gateway.terminationGracePeriodSeconds: must be above",

@@ -337,6 +337,17 @@ def test_metrics_have_a_port_that_only_prometheus_and_the_test_reach(values: Pat
     assert variables({"spec": smoke["spec"]})["METRICS_URL"]["value"] == f"http://g-gemma-gateway-metrics:{port}"
 
 
+def test_sentinels_are_told_to_the_gateway_and_let_through() -> None:
+    rendered = render(EXTERNAL, "settings.redis.sentinels={10.0.0.1:26379,10.0.0.2:26379,10.0.0.3:26380}")
+    assert len(settings_in(rendered, "gateway").redis.sentinels) == 3
+    ports = [rule["ports"] for rule in rendered.one("NetworkPolicy", "gateway")["spec"]["egress"]]
+    assert [{"port": 6379}, {"port": 26379}, {"port": 26380}] in ports
+    given = variables(rendered.one("Deployment", "gateway")["spec"]["template"])
+    password = given["GEMMA_REDIS__SENTINEL_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    assert password == {"name": "redis-url", "key": "sentinel-password", "optional": True}
+    assert "SENTINEL" not in str(render(EXTERNAL).one("Deployment", "gateway"))
+
+
 def test_streams_are_neither_buffered_nor_cut() -> None:
     rendered = render(PRODUCTION)
     (ingress,) = rendered.of("Ingress")

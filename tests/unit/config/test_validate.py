@@ -36,6 +36,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"redis": {"url": "unix://"}}, "redis.url"),
     ({"redis": {"url": "redis://:secret@"}}, "redis.url"),
     ({"redis": {"url": "redis://db:port"}}, "redis.url"),
+    ({"redis": {"url": "unix:///run/redis.sock", "sentinels": "a:26379"}}, "redis.sentinels"),
+    ({"redis": {"url": "redis://mymaster/0", "sentinels": "a:26379,b"}}, "redis.sentinels"),
+    ({"redis": {"url": "redis://mymaster/0", "sentinels": "redis://a:26379"}}, "redis.sentinels"),
+    ({"redis": {"url": "redis://mymaster/0", "sentinels": "a:many"}}, "redis.sentinels"),
+    ({"redis": {"sentinels": "a:26379"}}, "redis.sentinels"),
     ({"routing": {"engines": "gpu:8100"}}, "routing.engines"),
     ({"routing": {"engines": "http://gpu/v1"}}, "routing.engines"),
     ({"routing": {"engines": "http://gpu,http://gpu"}}, "routing.engines"),
@@ -67,6 +72,7 @@ RIGHT: list[dict[str, Any]] = [
     {"server": {"trusted_proxies": "10.0.0.0/8,192.0.2.1,fd00::/8"}},
     {"redis": {"url": "unix:///run/redis.sock"}},
     {"redis": {"url": "rediss://user:password@db:6380/1"}},
+    {"redis": {"url": "redis://:password@mymaster/0", "sentinels": "10.0.0.1:26379,[::1]:26379"}},
 ]
 
 
