@@ -1,7 +1,8 @@
 """Which Redis is the master now: asked of the Sentinels before each connection, as their protocol wants it.
 
 https://redis.io/docs/latest/develop/reference/sentinel-clients/. All are asked at once, so that one that is gone costs
-no time, and what more than half of them say is believed at once, so that one that was cut off does not decide.
+no time, and what most of them say is believed as soon as the rest cannot change it, so that one that was cut off does
+not decide.
 """
 
 from __future__ import annotations
@@ -59,13 +60,10 @@ class Sentinels:
         asked = [asyncio.ensure_future(self._answer(place)) for place in self.places]
         votes = Counter[Place]()
         try:
-            for answer in asyncio.as_completed(asked):
-                named = await answer
-                if named is None:
-                    continue
-                votes[named] += 1
-                if votes[named] * 2 > len(self.places):
-                    return named
+            for unheard, answer in zip(reversed(range(len(asked))), asyncio.as_completed(asked), strict=True):
+                votes.update(filter(None, [await answer]))
+                if _decided(votes, unheard):
+                    break
         finally:
             for each in asked:
                 each.cancel()
@@ -102,3 +100,9 @@ class Sentinels:
             return reply
         finally:
             writer.transport.abort()
+
+
+def _decided(votes: Counter[Place], unheard: int) -> bool:
+    """Whether no other place can catch up with the first, whatever those say who have not been heard."""
+    first, second = [count for _, count in votes.most_common(2)] + [0] * (2 - min(2, len(votes)))
+    return first - second > unheard

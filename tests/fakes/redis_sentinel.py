@@ -86,6 +86,10 @@ class WatchedRedis:
         """Let one keep its connections and answer nothing."""
         self._processes[port].send_signal(signal.SIGSTOP)
 
+    def thaw(self, port: int) -> None:
+        """Undo freeze()."""
+        self._processes[port].send_signal(signal.SIGCONT)
+
     def hand_over(self) -> None:
         """Have the Sentinels make the replica the master, while the master lives."""
         self.client(self.ports[2]).execute_command("SENTINEL", "FAILOVER", NAME)
