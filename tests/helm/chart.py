@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from config import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm"
 VALUES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
+BY_VALUES = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 OPERATORS = ("monitoring.coreos.com/v1", "keda.sh/v1alpha1", "gateway.networking.k8s.io/v1")
 HELMS = ("helm4", "helm3")
 KUBERNETES = tuple(f"1.{minor}" for minor in range(28, 38))
@@ -92,3 +95,30 @@ def refusal(*assignments: str, version: str = "helm4") -> str:
 def environment(**more: str) -> dict[str, str]:
     """Return the environment with `more`."""
     return {**os.environ, **more}
+
+
+def settings_in(rendered: Rendered, component: str) -> Settings:
+    """Return the settings of a ConfigMap, read by the schema that the program reads them with."""
+    return Settings.model_validate(yaml.safe_load(rendered.one("ConfigMap", component)["data"]["gateway.yaml"]))
+
+
+def container(template: Object) -> Object:
+    """Return a pod's one container."""
+    (found,) = template["spec"]["containers"]
+    return dict(found)
+
+
+def variables(template: Object) -> dict[str, Any]:
+    """Return a container's variables by name."""
+    return {entry["name"]: entry for entry in container(template)["env"]}
+
+
+def sleep_of(spec: Object) -> int:
+    """Return how long a pod sleeps before its SIGTERM."""
+    return int(spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"])
+
+
+def service(rendered: Rendered, name: str) -> Object:
+    """Return the spec of a Service."""
+    (found,) = (each for each in rendered.of("Service") if each["metadata"]["name"] == name)
+    return dict(found["spec"])
