@@ -115,7 +115,8 @@ class RedisSettings(Group):
         description="redis://, rediss:// or unix:// URL, of a cluster any node's; empty: `serve` starts its own Redis.",
     )
     sentinels: Words = Field(
-        (), description="Sentinels, as `host:port`; the host of redis.url is then the name they have for the master."
+        (),
+        description="Sentinels, as `host:port`, over TLS where redis.url is; its host is then the master's name.",
     )
     sentinel_password: SecretStr = Field(
         SecretStr(""), description="What the Sentinels themselves ask for, if they do."
