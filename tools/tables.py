@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 
 _README = Path(__file__).resolve().parents[1] / "README.md"
-_GENERATORS = {"settings": "config.describe", "parameters": "gateway.prompt.describe"}
+_GENERATORS = {
+    "settings": ("config.describe",),
+    "parameters": ("gateway.prompt.describe",),
+    "completion parameters": ("gateway.prompt.describe", "completions"),
+}
 
 
 def main() -> None:
     """Put each generator's output between its markers, and renew the chart's part."""
     text = _README.read_text(encoding="utf-8")
-    for name, module in _GENERATORS.items():
-        table = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=True).stdout
+    for name, command in _GENERATORS.items():
+        table = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True).stdout
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, count = pattern.subn(lambda found, table=table: f"{found[1]}{table.strip()}\n{found[2]}", text)
         if count != 1:

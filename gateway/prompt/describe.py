@@ -1,7 +1,11 @@
-"""The README's table of parameters, from the policy table: `python -m gateway.prompt.describe` prints it. Pure."""
+"""The README's tables of parameters, from the policy tables. Pure.
+
+`python -m gateway.prompt.describe` prints those of chats, and those of completions with `completions` after it.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from gateway.domain import Endpoint
@@ -51,4 +55,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    print(parameter_tables(Endpoint.CHAT))
+    print(parameter_tables(Endpoint.COMPLETIONS if sys.argv[1:] == ["completions"] else Endpoint.CHAT))

@@ -110,8 +110,8 @@ def test_the_table_of_settings_shows_nobodys_home() -> None:
 
 
 def test_the_table_of_parameters_is_current() -> None:
-    current = parameter_tables(Endpoint.CHAT)
-    assert between(README, "parameters") == current, "paste the output of: python -m gateway.prompt.describe"
+    for marker, endpoint in (("parameters", Endpoint.CHAT), ("completion parameters", Endpoint.COMPLETIONS)):
+        assert between(README, marker) == parameter_tables(endpoint), "run: python tools/tables.py"
 
 
 @pytest.mark.parametrize("endpoint", list(Endpoint))
