@@ -62,12 +62,12 @@ image-check: ## Build the gateway's image and the engine's steps with podman, an
 	@bash tools/install.sh dev
 	$(BIN)/python tools/image_check.py $(ARGS)
 
-audit: ## Ask PyPI's advisories about every locked release; needs the Internet and pip-audit
+audit: ## Ask PyPI's advisories about every locked release; installs pip-audit into .audit/
 	@bash tools/install.sh dev
 	$(BIN)/python tools/audit.py
 
 clean: ## Remove the virtual environment and everything that tools left behind
-	rm -rf $(VENV) .bench .helm-check build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench .helm-check .audit build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets
