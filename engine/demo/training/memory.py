@@ -3,102 +3,12 @@ model has to copy what was said and cannot know it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from engine.demo.training.grammar import draw, expand, made_up, phrases
+from engine.demo.training.grammar import draw, expand, made_up
+from engine.demo.training.remembered import KINDS, WEIGHTS, WORDS
 from engine.demo.training.wording import typed
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A kind of thing to remember: how it is said, acknowledged, asked for and recalled. `{x}` is the thing."""
-
-    tell: Sequence[str]
-    reply: str
-    ask: Sequence[str]
-    recall: str
-    never_told: str
-
-
-KINDS = {
-    "name": Remembered(
-        phrases("memory_name_tell"),
-        "Nice to meet you, {x}!",
-        phrases("memory_name_ask"),
-        "Your name is {x}.",
-        "You have not told me your name yet.",
-    ),
-    "colour": Remembered(
-        phrases("memory_colour_tell"),
-        "I will remember that you like {x}.",
-        phrases("memory_colour_ask"),
-        "Your favourite colour is {x}.",
-        "You have not told me your favourite colour yet.",
-    ),
-    "city": Remembered(
-        phrases("memory_city_tell"),
-        "{x} sounds like a nice place!",
-        phrases("memory_city_ask"),
-        "You live in {x}.",
-        "You have not told me where you live yet.",
-    ),
-    "pet": Remembered(
-        phrases("memory_pet_tell"),
-        "{x} is a nice name for a {a}!",
-        phrases("memory_pet_ask"),
-        "Your {a} is called {x}.",
-        "You have not told me about your {a} yet.",
-    ),
-    "food": Remembered(
-        phrases("memory_food_tell"),
-        "I will remember that you like {x}.",
-        phrases("memory_food_ask"),
-        "Your favourite food is {x}.",
-        "You have not told me your favourite food yet.",
-    ),
-    "job": Remembered(
-        phrases("memory_job_tell"),
-        "That is a fine job, {x}!",
-        phrases("memory_job_ask"),
-        "You work as a {x}.",
-        "You have not told me your job yet.",
-    ),
-    "hobby": Remembered(
-        phrases("memory_hobby_tell"),
-        "{x} is a nice hobby!",
-        phrases("memory_hobby_ask"),
-        "Your hobby is {x}.",
-        "You have not told me your hobby yet.",
-    ),
-    "number": Remembered(
-        phrases("memory_number_tell"),
-        "I will remember the number {x}.",
-        phrases("memory_number_ask"),
-        "The number is {x}.",
-        "You have not told me a number yet.",
-    ),
-    "age": Remembered(
-        ("i am {x} years old", "my age is {x}", "i'm {x} years old", "i turned {x} today", "i am {x}", "i'm {x}"),
-        "{x} is a good age!",
-        phrases("memory_age_ask"),
-        "You are {x} years old.",
-        "You have not told me your age yet.",
-    ),
-}
-_WEIGHTS = {
-    "name": 10,
-    "colour": 6,
-    "city": 6,
-    "pet": 6,
-    "food": 1.5,
-    "job": 1.5,
-    "hobby": 1,
-    "number": 1.5,
-    "age": 1.5,
-}
-
 
 _CHINESE = (
     (
@@ -136,7 +46,7 @@ def town(rng: Random) -> str:
 
 
 def _thing(rng: Random, kind: str) -> str:
-    if kind in ("name", "pet"):
+    if kind in ("name", "pet") or (kind in WORDS and WORDS[kind] == "name"):
         return person(rng)
     if kind == "city":
         return town(rng)
@@ -146,7 +56,7 @@ def _thing(rng: Random, kind: str) -> str:
         return str(rng.randint(1, 999))
     if rng.random() < 0.3:
         return made_up(rng, 2)
-    return draw(rng, kind)
+    return draw(rng, WORDS.get(kind, kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +77,7 @@ class Fact:
 def new_fact(rng: Random, but: frozenset[str] = frozenset()) -> Fact:
     """Return something to tell, of a kind that is not in `but`."""
     kinds = [kind for kind in KINDS if kind not in but]
-    (kind,) = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
+    (kind,) = rng.choices(kinds, [WEIGHTS[kind] for kind in kinds])
     thing = _thing(rng, kind)
     if kind in ("name", "city", "pet") and rng.random() < 0.12:
         thing = thing.lower()

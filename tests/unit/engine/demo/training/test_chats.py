@@ -59,6 +59,20 @@ def test_every_topic_has_all_its_answers_and_a_way_to_ask(name: str) -> None:
         assert topic.question(Random(1))
 
 
+def test_no_question_leads_to_two_topics() -> None:
+    rng = Random(3)
+    topic_of: dict[str, str] = {}
+    clashes: set[tuple[str, str, str]] = set()
+    for topic in topics("facts.txt"):
+        for kind, ways in (("noun", topic.nouns), ("action", topic.actions), ("question", topic.questions)):
+            for way in (each for each in ways for _ in range(20)):
+                asked = f"{kind}: {expand(rng, way).lower().strip(' ?')}"
+                first = topic_of.setdefault(asked, topic.name)
+                if first != topic.name:
+                    clashes.add((asked, first, topic.name))
+    assert clashes == set()
+
+
 def test_what_is_not_known_is_answered_with_the_word_demo() -> None:
     rng = Random(1)
     answers = {unknown(rng).answer for _ in range(400)}
