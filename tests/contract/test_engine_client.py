@@ -9,7 +9,7 @@ import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,23 +20,13 @@ from gateway.domain import EngineClient, EngineRequest, Replica, UpstreamStream
 from gateway.errors import EngineBroke, EngineDied, EngineFailure, EngineTimedOut, EngineUnreachable
 from gateway.upstream.client import EngineConnections
 from tests.contract.httpx_client import HttpxEngineClient
+from tests.fakes.collector import collecting_only_what_is_made_now
 from tests.fakes.process import EngineProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 IMPLEMENTATIONS: dict[str, Callable[..., EngineClient]] = {"ours": EngineConnections, "httpx": HttpxEngineClient}
 DISCONNECT_SECONDS = 0.1
-
-
-@contextmanager
-def collecting_only_what_is_made_now() -> Iterator[None]:
-    """Have the collector pass over all that a run has imported so far, which costs more than a test here does."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
