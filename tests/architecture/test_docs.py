@@ -44,7 +44,7 @@ DOCUMENTS = [
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 SOURCES = (".ci", "config", "docs", "engine", "gateway", "helm", "tests", "tools")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)(?: [\w-]+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH_SUFFIXES = (".py", ".lua", ".yaml", ".md", ".toml", ".sh", ".jinja")
 # Folders of people, of CI runners and of tools. Data folders are named from `~`, and examples stay relative.
 PRIVATE = re.compile(r"(?<![\w.~}])/(?:home|root|Users|work|workspace|builds|mnt)/\w")

@@ -23,7 +23,7 @@ def example() -> str:
     """The README's commands for curl."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    found = re.search(r"With \*\*curl\*\*:\n\n```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(r"With \*\*curl\*\*:\n\n```sh run\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
 

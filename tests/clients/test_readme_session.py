@@ -19,7 +19,7 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding=
 
 def python_block(after: str) -> str:
     """Return the first Python of the README after a text."""
-    found = re.search(r"```python\n(.*?)```", README[README.index(after) :], re.DOTALL)
+    found = re.search(r"```python[ \w]*\n(.*?)```", README[README.index(after) :], re.DOTALL)
     assert found is not None
     return found[1]
 

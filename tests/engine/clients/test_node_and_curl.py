@@ -60,7 +60,7 @@ def test_nodes_errors_are_the_packages_own_classes(served: ServeProcess) -> None
 def test_the_readmes_curl_answers_whole_and_streamed(served: ServeProcess, tmp_path: Path, stream: bool) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    found = re.search(r"With \*\*curl\*\*:\n\n```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(r"With \*\*curl\*\*:\n\n```sh run\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     key = tmp_path / ".local/share/gemma-gateway/key"
     key.parent.mkdir(parents=True)
