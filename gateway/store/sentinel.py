@@ -79,7 +79,7 @@ class Sentinels:
         try:
             async with asyncio.timeout(self.patience_seconds):
                 reply = await self._last_reply(place, commands)
-        except (OSError, TimeoutError, hiredis.HiredisError):
+        except (OSError, UnicodeError, hiredis.HiredisError):  # TimeoutError is an OSError.
             return None
         if not isinstance(reply, list):
             return None

@@ -131,6 +131,14 @@ async def test_sentinels_that_are_gone_cost_nothing(shared: WatchedRedis, metric
     shared.thaw(shared.ports[2])
 
 
+async def test_a_sentinel_whose_name_cannot_be_looked_up_leaves_the_others(
+    shared: WatchedRedis, metrics: Metrics
+) -> None:
+    store = open_store(settings_of(shared, sentinels=["no..name:26379", *shared.sentinels]), metrics)
+    await store.call("SET", "k", "x")
+    await store.aclose()
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
