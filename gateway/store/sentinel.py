@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import hiredis
@@ -45,18 +44,25 @@ class Sentinels:
 
     async def located(self, address: Address) -> Address:
         """Return the address with the master's host and port. Raises MasterUnknown."""
-        host, port = await self._asked()
+        votes = await self._votes()
+        if not votes:
+            raise MasterUnknown(self.master)
+        host, port = votes.most_common(1)[0][0]
         return replace(address, host=host, port=port)
 
     async def replaced(self, address: Address) -> None:
-        """Return once they name another master than the one at this address; while they name none, it stays."""
+        """Return once most of all of them name another master than the one at this address.
+
+        Fewer may have been cut off and be behind: what works is not given up on their word.
+        """
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            with suppress(MasterUnknown):
-                if await self.located(address) != address:
+            for place, count in (await self._votes()).most_common(1):
+                if place != (address.host, address.port) and 2 * count > len(self.places):
                     return
 
-    async def _asked(self) -> Place:
+    async def _votes(self) -> Counter[Place]:
+        """Return how many name which master, as soon as the rest cannot change which is first."""
         asked = [asyncio.ensure_future(self._answer(place)) for place in self.places]
         votes = Counter[Place]()
         try:
@@ -68,9 +74,7 @@ class Sentinels:
             for each in asked:
                 each.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-        if not votes:
-            raise MasterUnknown(self.master)
-        return votes.most_common(1)[0][0]
+        return votes
 
     async def _answer(self, place: Place) -> Place | None:
         """Return what one of them says, None where that is nothing."""
@@ -78,12 +82,10 @@ class Sentinels:
         commands: list[Command] = [*greeting, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master)]
         try:
             async with asyncio.timeout(self.patience_seconds):
-                reply = await self._last_reply(place, commands)
-        except (OSError, UnicodeError, hiredis.HiredisError):  # TimeoutError is an OSError.
+                return _place_in(await self._last_reply(place, commands))
+        except (OSError, TimeoutError, hiredis.HiredisError, ValueError):
+            # ValueError: a name that cannot be looked up, or a place that is none.
             return None
-        if not isinstance(reply, list):
-            return None
-        return reply[0].decode(), int(reply[1])
 
     async def _last_reply(self, place: Place, commands: list[Command]) -> object:
         reader, writer = await asyncio.open_connection(*place, ssl=self.tls)
@@ -100,6 +102,14 @@ class Sentinels:
             return reply
         finally:
             writer.transport.abort()
+
+
+def _place_in(reply: object) -> Place | None:
+    """Return the place in a reply, None where it has none. Raises ValueError."""
+    match reply:
+        case [bytes(host), bytes(port)]:
+            return host.decode(), int(port)
+    return None
 
 
 def _decided(votes: Counter[Place], unheard: int) -> bool:
