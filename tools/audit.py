@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("gateway.txt", "engine.txt", "build.txt")
 CACHE = ROOT / ".audit"
 PIP_AUDIT = "pip-audit==2.9.0"
-DATABASE = "https://pypi.org/pypi/"
 
 
 class NotAsked(Exception):
@@ -47,7 +46,7 @@ def main() -> int:
         if asked:
             print(f"audited: {name}: the database knows {len(asked)} of {len(releases)} releases.")
         else:
-            print(f"NOT AUDITED: {name}: {DATABASE} answered for none of {len(releases)} releases. Is it reached?")
+            print(f"NOT AUDITED: {name}: the database answered for none of {len(releases)} releases. Is it reached?")
     return int(found)
 
 
