@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from tests.fakes.served import served
 
 MODEL = "google/gemma-3n-tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -68,14 +68,6 @@ def _entry(name: str) -> dict[str, object]:
     return {"type": "file", "path": name, "size": len(FILES[name]), "oid": _etag(name)}
 
 
-@contextmanager
-def model_hub() -> Iterator[ModelHub]:
+def model_hub() -> AbstractContextManager[ModelHub]:
     """Serve until exit."""
-    with ModelHub() as hub:
-        thread = Thread(target=hub.serve_forever)
-        thread.start()
-        try:
-            yield hub
-        finally:
-            hub.shutdown()
-            thread.join()
+    return served(ModelHub())

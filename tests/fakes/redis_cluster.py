@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import redis
 
 from gateway.stack.redis_child import find_redis_server
+from tests.fakes.until import until
 
 _SLOTS = 16384
 _BUS = 10_000
@@ -91,12 +91,4 @@ def _is_whole(client: Any) -> bool:
 
 
 def _wait(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if condition():
-                return
-        except redis.RedisError:
-            pass
-        assert time.monotonic() < deadline, "the cluster did not start"
-        time.sleep(0.05)
+    until(condition, "the cluster did not start", (redis.RedisError,))

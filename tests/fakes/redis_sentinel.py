@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import redis
 
 from gateway.stack.redis_child import find_redis_server
 from tests.fakes.ports import free_port
+from tests.fakes.until import until
 
 NAME = "myMaster"
 PASSWORD = "secret"
@@ -103,12 +103,4 @@ class WatchedRedis:
 
 
 def _wait(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if condition():
-                return
-        except (redis.RedisError, KeyError):
-            pass
-        assert time.monotonic() < deadline, "the Sentinels did not come together"
-        time.sleep(0.05)
+    until(condition, "the Sentinels did not come together", (redis.RedisError, KeyError))

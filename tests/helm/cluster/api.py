@@ -9,15 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from tests.fakes.served import served
 from tests.helm.cluster.protobuf import secret_of
 
 Object = dict[str, Any]
@@ -186,14 +185,6 @@ def _group(version: str) -> Object:
     return {"name": group, "versions": [known], "preferredVersion": known}
 
 
-@contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster() -> AbstractContextManager[Cluster]:
     """Serve until exit."""
-    with Cluster() as served:
-        thread = Thread(target=served.serve_forever)
-        thread.start()
-        try:
-            yield served
-        finally:
-            served.shutdown()
-            thread.join()
+    return served(Cluster())
