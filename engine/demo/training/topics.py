@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 from random import Random
 
 from engine.demo.training.grammar import expand, lines_of, phrases
@@ -44,6 +45,11 @@ class Topic:
     nouns: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+
+    @property
+    def weight(self) -> int:
+        """How often it comes up: what can be asked in more ways is what more people ask for."""
+        return len(self.nouns) + len(self.actions) + len(self.questions)
 
     def question(self, rng: Random) -> str:
         """Return one way to ask, in plain words."""
@@ -87,9 +93,14 @@ def topics(name: str) -> tuple[Topic, ...]:
     return tuple(found)
 
 
+@cache
+def _rising_weights(name: str) -> tuple[int, ...]:
+    return tuple(accumulate(topic.weight for topic in topics(name)))
+
+
 def known(rng: Random, name: str) -> Exchange:
     """Return an exchange of a data file."""
-    topic = rng.choice(topics(name))
+    (topic,) = rng.choices(topics(name), cum_weights=_rising_weights(name))
     return Exchange(typed(rng, topic.question(rng)), topic.answer, topic.short, topic.word)
 
 

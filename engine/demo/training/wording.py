@@ -107,6 +107,7 @@ _AFTER = (
 _ENDS = ("?", "?", "?", ".", "", "", "", "!", "??", " ?", "...")
 _I = re.compile(r"\bi\b")
 _WORD = re.compile(r"[a-z]{5,}")
+_SMALL = frozenset("a an the is are do does did can could will would should to of in on at for my me i you it".split())
 
 
 def typed(rng: Random, sentence: str) -> str:
@@ -117,6 +118,8 @@ def typed(rng: Random, sentence: str) -> str:
             text = text.replace(long, short, 1)
     end = text[-1] if text[-1] in "?!." else ""
     text = text.removesuffix(end) if end else text
+    if rng.random() < 0.06:
+        text = _hasty(rng, text)
     if rng.random() < 0.16:
         text = rng.choice(_BEFORE) + text
     if rng.random() < 0.1:
@@ -126,6 +129,15 @@ def typed(rng: Random, sentence: str) -> str:
     if rng.random() < 0.3:
         end = rng.choice(_ENDS)
     return _cased(rng, text + end)
+
+
+def _hasty(rng: Random, text: str) -> str:
+    """Return the text without one of its small words, as in a hurry; short ones are left alone."""
+    said = text.split(" ")
+    small = [at for at, word in enumerate(said) if word in _SMALL]
+    if len(said) > 4 and small:
+        del said[rng.choice(small)]
+    return " ".join(said)
 
 
 def _slip(rng: Random, text: str) -> str:
