@@ -1,4 +1,4 @@
-"""`make demo-model`: train the demo model anew and put it in its place. It takes two cores for about an hour.
+"""`make demo-model`: train the demo model anew and put it in its place. It takes two cores for about two hours.
 
 Chats with tools are learnt exactly as the gateway writes them into the prompt, so this script, which may know both,
 hands the gateway's rendering to the training.

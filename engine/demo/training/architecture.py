@@ -1,4 +1,4 @@
-"""The demo model's shape: every mechanism of Gemma 3n, in 1.6 million parameters.
+"""The demo model's shape: every mechanism of Gemma 3n, in 2.9 million parameters.
 
 A trap: vLLM's text-only class never adds the token part of the per-layer embeddings (`embed_tokens_per_layer`); it uses
 the projection alone and unscaled. transformers adds it and scales the sum. Here that part is zero and stays zero. What
@@ -28,12 +28,12 @@ def text_config() -> Gemma3nTextConfig:
     return Gemma3nTextConfig(
         vocab_size=VOCAB_SIZE,
         vocab_size_per_layer_input=VOCAB_SIZE,
-        hidden_size=128,
-        intermediate_size=256,
+        hidden_size=192,
+        intermediate_size=384,
         num_hidden_layers=6,
         layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
         num_kv_shared_layers=3,
-        num_attention_heads=4,
+        num_attention_heads=6,
         num_key_value_heads=2,
         head_dim=32,
         sliding_window=256,

@@ -107,7 +107,12 @@ _AFTER = (
 _ENDS = ("?", "?", "?", ".", "", "", "", "!", "??", " ?", "...")
 _I = re.compile(r"\bi\b")
 _WORD = re.compile(r"[a-z]{5,}")
-_SMALL = frozenset("a an the is are do does did can could will would should to of in on at for my me i you it".split())
+_SMALL = frozenset(
+    (
+        *("a", "an", "the", "is", "are", "do", "does", "did", "can", "could", "will", "would", "should"),
+        *("to", "of", "in", "on", "at", "for", "my", "me", "i", "you", "it"),
+    )
+)
 
 
 def typed(rng: Random, sentence: str) -> str:
