@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import redis
 
 from gateway.stack.redis_child import find_redis_server
+from tests.fakes.until import until
 
 
 class RedisServer:
@@ -31,7 +31,7 @@ class RedisServer:
             [find_redis_server(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         with redis.Redis(unix_socket_path=self.socket_path) as client:
-            _wait_until_it_answers(client)
+            until(client.ping, "Redis does not answer", (redis.RedisError,))
 
     def flush(self) -> None:
         """Delete every key."""
@@ -60,15 +60,3 @@ class RedisServer:
     def _signal(self, number: int) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
-
-
-def _wait_until_it_answers(client: redis.Redis) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            client.ping()
-            return
-        except redis.RedisError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Wait for what has been started to come together."""
+"""Wait for what has been started to come together. It blocks: within an event loop, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 _PATIENCE_SECONDS = 30.0
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 
 
 def until(condition: Callable[[], Any], complaint: str, passing: tuple[type[Exception], ...]) -> None:
