@@ -1,4 +1,4 @@
-"""Wait for what has been started to come together. It blocks: within an event loop, in a thread of its own."""
+"""Wait for what has been started to come together. It blocks, also an event loop that it is called in."""
 
 from __future__ import annotations
 
