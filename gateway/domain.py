@@ -149,6 +149,9 @@ class History:
     """Of these, as the engine counted their turns, or else about."""
 
 
+NO_HISTORY = History()
+
+
 class Prompt(NamedTuple):
     """What the engine will be sent, and what it is expected to cost."""
 
@@ -197,8 +200,7 @@ class Demand(NamedTuple):
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one answer as the engine counted them."""
 
     prompt_tokens: int
@@ -211,8 +213,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Replica:
+class Replica(NamedTuple):
     """One engine. `name` is what logs, metrics and `x-gateway-replica` call it."""
 
     name: str

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from config import Settings
 from gateway.counting import PromptCounter, check_fits
-from gateway.domain import Asked, Call, Demand, EngineClient, History, Prompt, Usage
+from gateway.domain import NO_HISTORY, Asked, Call, Demand, EngineClient, Prompt, Usage
 from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError
 from gateway.owned import Owned
 from gateway.prompt import Policy, compose, home_of, media_limits, parse
@@ -79,7 +79,7 @@ class Pipeline:
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
-        prompt = compose(self._parse(call, settlement), History(), self._settings.prompt, self._media)
+        prompt = compose(self._parse(call, settlement), NO_HISTORY, self._settings.prompt, self._media)
         with await self._limiter.reserve(call.caller, call.request_id, prompt.model, Expected(0, 0)) as permit:
             settlement.headers = permit.headers
             demand = _demand(call, prompt, 0, prompt.prefill_tokens)
@@ -94,7 +94,7 @@ class Pipeline:
         """
         expected = self._limiter.expected(call.caller, prompt)
         if room_tokens:
-            expected = replace(expected, prompt_tokens=min(expected.prompt_tokens, room_tokens))
+            expected = expected._replace(prompt_tokens=min(expected.prompt_tokens, room_tokens))
         elif self._is_near_a_limit(call, prompt, expected):
             demand = _demand(call, prompt, home, expected.prompt_tokens)
             longest_tokens = max(self._context_tokens(prompt))
@@ -102,7 +102,7 @@ class Pipeline:
             if counted is not None:
                 check_fits(prompt, counted.tokens, max(longest_tokens, counted.max_model_len_tokens))
                 self._limiter.check_fits(call.caller, prompt, counted.tokens)
-                expected = replace(expected, prompt_tokens=counted.tokens)
+                expected = expected._replace(prompt_tokens=counted.tokens)
         return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
 
     def _is_near_a_limit(self, call: Call, prompt: Prompt, expected: Expected) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
-from typing import Self
+from typing import NamedTuple, Self
 
 from gateway.domain import Prompt, Usage
 
@@ -22,8 +22,7 @@ _LEAST_BYTES = 64
 _MAX_OUTPUTS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """Tokens, both upper-biased."""
 
     prompt_tokens: int

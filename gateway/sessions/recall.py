@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from gateway.domain import Caller, History, JsonObject, SessionId
+from gateway.domain import NO_HISTORY, Caller, History, JsonObject, SessionId
 from gateway.errors import InvalidRequest, StoreDown
 from gateway.sessions.leases import Addition, Leased, Leases
 from gateway.sessions.line import Line
@@ -65,7 +65,7 @@ class Recall:
     def history(self) -> History:
         """What was said before, the session's system prompt first."""
         if self._leased is None:
-            return History()
+            return NO_HISTORY
         system = self._leased.record.content.system
         first: tuple[JsonObject, ...] = ({"role": "system", "content": system},) if system else ()
         said = (each.said for each in (*self._pinned, *self._window))
