@@ -189,7 +189,16 @@ class Pipeline:
             settlement.placed(place.replica)
             permit.sent, permit.usage = True, None
             try:
-                answer = await self._ask(call, prompt, place, permit, keeps_text, settlement.traceparent)
+                answer = await ask(
+                    self._engines,
+                    place.replica,
+                    prompt,
+                    call.request_id,
+                    keeps_text,
+                    self._settings.stream.max_answer_bytes,
+                    permit.counted,
+                    settlement.traceparent,
+                )
             except EngineFailure as failure:
                 place.failed(failure)
                 permit.sent = not isinstance(failure, EngineUnreachable | EngineRefused | EngineBroke)
@@ -213,18 +222,6 @@ class Pipeline:
                 owned.callback(place.release)
                 owned.callback(answer.close)
                 return answer, place
-
-    async def _ask(
-        self, call: Call, prompt: Prompt, place: Place, permit: Permit, keeps_text: bool, traceparent: str | None
-    ) -> Answer:
-        limit_bytes = self._settings.stream.max_answer_bytes
-
-        def lost(usage: Usage | None) -> None:
-            permit.usage = usage
-
-        return await ask(
-            self._engines, place.replica, prompt, call.request_id, keeps_text, limit_bytes, lost, traceparent
-        )
 
 
 def _demand(call: Call, prompt: Prompt, home: int, prefill_tokens: int) -> Demand:

@@ -70,6 +70,10 @@ class Permit:
         """Note that Redis may not know of it."""
         self.alone = True
 
+    def counted(self, usage: Usage | None) -> None:
+        """Note what the engine has counted, if anything."""
+        self.usage = usage
+
     @property
     def prompt_tokens(self) -> int:
         """The prompt's length as estimated or counted before it was sent; rather too much."""

@@ -68,8 +68,9 @@ class Fleet:
 
     def context_tokens(self, model: str) -> list[int]:
         """Return how long a prompt and its answer together may be, of each engine that serves `model` and says so."""
-        members = (member for member in self.members if model in member.models)
-        return [member.max_model_len_tokens for member in members if member.max_model_len_tokens]
+        return [
+            each.max_model_len_tokens for each in self.members if each.max_model_len_tokens and model in each.models
+        ]
 
     def could_serve(self, demand: Demand, avoiding: Collection[str] = ()) -> bool:
         """Whether an engine is ready for `demand`, full or not."""

@@ -80,7 +80,10 @@ class Exchange:
 
     async def ask(self, head: bytes, body: bytes) -> None:
         """Send the request; return once `status` and `headers` are the answer's. Raises EngineFailure."""
-        await self._send(head, body)
+        if len(body) <= _WRITE_SLICE_BYTES:
+            self._send_small(head, body)
+        else:
+            await self._send_large(head, body)
         answer = self._answer
         while not answer.status:
             if self._failure is not None:
@@ -89,14 +92,16 @@ class Exchange:
         self.status = answer.status
         self.headers = answer.headers
 
-    async def _send(self, head: bytes, body: bytes) -> None:
-        """Write it all, a large body as fast as the socket takes it; stop if the engine answers before its end."""
+    def _send_small(self, head: bytes, body: bytes) -> None:
         connection = self._connection
-        if connection is None:
-            return
-        if len(body) <= _WRITE_SLICE_BYTES:
+        if connection is not None:
             connection.transport.write(head + body)
             self._sent = True
+
+    async def _send_large(self, head: bytes, body: bytes) -> None:
+        """Write it all as fast as the socket takes it; stop if the engine answers before its end."""
+        connection = self._connection
+        if connection is None:
             return
         connection.transport.write(head)
         rest = memoryview(body)
