@@ -44,16 +44,19 @@ def whole_answer(body: bytes, public_id: str, prompt: Prompt) -> WholeAnswer:
         if any(texts):
             raise EngineBroke("The engine stopped before the end of its answer.")
         raise EngineRefused("The engine is shutting down. Please try again.", retry_after_ms=1000)
+    choices = answer["choices"]
     if prompt.tools:
-        answer["choices"] = [read_whole(choice, prompt.tools) for choice in answer["choices"]]
-    answer["choices"] = [_plain(choice) for choice in answer["choices"]]
-    answer = _without_nulls(answer) | {"id": public_id, "model": prompt.answered_as}
+        choices = [read_whole(choice, prompt.tools) for choice in choices]
+        texts = [_text_of(choice) for choice in choices]
+    answer = _without_nulls(answer)
+    answer["choices"] = choices = [_plain(choice) for choice in choices]
+    answer["id"], answer["model"] = public_id, prompt.answered_as
     usage = answer.get("usage")
     if prompt.session_usage is not None and isinstance(usage, dict):
         answer["usage"] = {**usage, "session": prompt.session_usage}
-    first = answer["choices"][0]
+    first = choices[0]
     calls = (first.get("message") or {}).get("tool_calls") or []
-    said = answer_message(_text_of(first), calls)
+    said = answer_message(texts[0], calls)
     return WholeAnswer(orjson.dumps(answer), usage_of(usage), said, first.get("finish_reason"))
 
 
