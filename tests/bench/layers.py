@@ -2,25 +2,24 @@
 
     python -m tests.bench.layers [--seconds S] [--rounds N]
 
-Each server has a core of its own; the simulated engine, Redis and the load share another. Prints a Markdown table.
+The servers share a core and are measured by turns; the simulated engine, Redis and the load share another. A cost is
+the median of the rounds, a ratio the median of the rounds' ratios. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import httpx
 
 from tests.bench.load import Load
-from tests.bench.measure import Measured, cheapest, measure
+from tests.bench.measure import Measured, measure
 from tests.bench.processes import KEY, MODEL, BenchRedis, Started, bench_redis, gateway, simulated_engine
 from tests.bench.table import Cell, listed, percent, ratio, table
-from tests.bench.trial import Effort, Trial, added_p50_ms, try_out
+from tests.bench.trial import Effort, Trial, added_p50_ms, alone, by_turns, cost_of_request, typical
 
 _UNLIMITED = {
     "limits.requests_per_minute": "0",
@@ -109,17 +108,14 @@ class Report:
 
 
 def run(effort: Effort, layers: Sequence[Layer] = LAYERS, sessions: int = _SESSIONS) -> Report:
-    """Measure every layer in turn, and a session's turn on the last. The first is what the others are compared to."""
-    trials = {}
-    with bench_redis() as redis, simulated_engine(effort.itl_ms) as engine:
-        alone = try_out(engine, replace(effort, rounds=1), measured=False)
-        for layer in layers:
-            print(f"… {layer.name}", file=sys.stderr, flush=True)
-            with layer.running(engine, redis) as server:
-                trials[layer.name] = try_out(server, effort, redis.tree)
-                if layer is layers[-1]:
-                    turn = cheapest(effort.rounds, partial(_session_turn, server, effort, redis, sessions))
-    return Report(alone, trials, turn)
+    """Measure all layers by turns, and a session's turn on the last. The first is what the others are compared to."""
+    with bench_redis() as redis, simulated_engine(effort.itl_ms) as engine, ExitStack() as running:
+        without = alone(engine, effort)
+        servers = {layer.name: running.enter_context(layer.running(engine, redis)) for layer in layers}
+        trials = by_turns(servers, effort, redis.tree)
+        last = servers[layers[-1].name]
+        turns = [_session_turn(last, effort, redis, sessions) for _ in range(effort.rounds)]
+    return Report(without, trials, typical(turns, cost_of_request))
 
 
 def _session_turn(server: Started, effort: Effort, redis: BenchRedis, count: int) -> Measured:
@@ -137,10 +133,9 @@ def _less(cost: float | None, other: float | None) -> float | None:
 
 
 def _row(name: str, trial: Trial, relay: Trial, alone: Trial) -> list[Cell]:
-    request, chunk = trial.many.cpu_us_per_request, trial.streamed.cpu_us_per_chunk
     return [
-        *(name, request, ratio(request, relay.many.cpu_us_per_request)),
-        *(chunk, ratio(chunk, relay.streamed.cpu_us_per_chunk)),
+        *(name, trial.many.cpu_us_per_request, trial.times_request(relay)),
+        *(trial.streamed.cpu_us_per_chunk, trial.times_chunk(relay)),
         *(added_p50_ms(trial, alone), trial.many.rps, trial.rss_mib, trial.many.redis_us_per_request),
         *(listed(trial.errors), percent(trial.foreign)),
     ]
@@ -150,7 +145,7 @@ def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(prog="tests.bench.layers", description="What each layer of the gateway costs.")
     parser.add_argument("--seconds", type=float, default=_EFFORT.seconds, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=_EFFORT.rounds, help="measurements, of which the cheapest counts")
+    parser.add_argument("--rounds", type=int, default=_EFFORT.rounds, help="measurements of each; the median counts")
     options = parser.parse_args()
     print(table(HEAD, run(Effort(seconds=options.seconds, rounds=options.rounds)).rows()))
 

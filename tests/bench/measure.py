@@ -11,10 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -122,19 +121,6 @@ def measure(load: Load, tree: ProcessTree | None = None, redis: ProcessTree | No
         foreign=max(0.0, busy - cpu) / report["seconds"],
         **{name: value for name, value in report.items() if name in members},
     )
-
-
-def cheapest(rounds: int, once: Callable[[], Measured]) -> Measured:
-    """Measure `rounds` times; return the cheapest, for others on the machine only ever add to a cost.
-
-    Errors are never left out: those of all rounds are in what is returned.
-    """
-    measured = [once() for _ in range(rounds)]
-    errors: Counter[str] = Counter()
-    for each in measured:
-        errors.update(each.errors)
-    best = min(measured, key=lambda each: each.cpu_us_per_chunk or each.cpu_us_per_request or float("inf"))
-    return replace(best, errors=dict(errors))
 
 
 def run_load(load: Load) -> dict[str, Any]:

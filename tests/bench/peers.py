@@ -2,8 +2,9 @@
 
     python -m tests.bench.peers [--only NAME,…] [--seconds S] [--rounds N]
 
-The others are installed below `.bench/`, in environments of their own, once. Each gets the measured core in turn. Ours
-has everything on; theirs do what their defaults do. One that cannot be installed or started is a row with the reason.
+The others are installed below `.bench/`, in environments of their own, once. All share the measured core and are
+measured by turns: a cost is the median of the rounds, a ratio the median of the rounds' ratios. Ours has everything on;
+theirs do what their defaults do. One that cannot be installed or started is a row with the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,15 +30,15 @@ from tests.bench.processes import (
     measured_server,
     simulated_engine,
 )
-from tests.bench.table import Cell, listed, percent, ratio, shown, table
-from tests.bench.trial import Effort, Trial, added_p50_ms, try_out
+from tests.bench.table import Cell, listed, percent, shown, table
+from tests.bench.trial import Effort, Trial, added_p50_ms, alone, by_turns
 from tests.fakes.ports import free_port
 
 ENVIRONMENTS = ROOT / ".bench"
 OURS = "gemma-gateway, everything on"
 REFERENCE = "vllm-router 0.1.17"
 
-_EFFORT = Effort(seconds=3.0)
+_EFFORT = Effort(seconds=1.5)
 _START_SECONDS = 120.0
 """LiteLLM takes half a minute where it has a core to itself."""
 
@@ -161,26 +162,20 @@ Outcome = Trial | str
 
 
 def run(effort: Effort, peers: Sequence[Peer] = PEERS) -> tuple[Trial, dict[str, Outcome]]:
-    """Measure the engine alone, ours, and each peer in turn."""
-    outcomes: dict[str, Outcome] = {}
-    with bench_redis() as redis, simulated_engine(effort.itl_ms) as engine:
-        alone = try_out(engine, replace(effort, rounds=1), measured=False)
-        with gateway(engine, redis.url, EVERYTHING) as server:
-            outcomes[OURS] = try_out(server, effort, redis.tree)
+    """Measure the engine alone, then ours and the peers by turns."""
+    with bench_redis() as redis, simulated_engine(effort.itl_ms) as engine, ExitStack() as running:
+        without = alone(engine, effort)
+        servers = {OURS: running.enter_context(gateway(engine, redis.url, EVERYTHING))}
+        reasons: dict[str, Outcome] = {}
         for peer in peers:
             print(f"… {peer.name}", file=sys.stderr, flush=True)
-            outcomes[peer.name] = _outcome(peer, engine, effort)
-    return alone, outcomes
-
-
-def _outcome(peer: Peer, engine: Started, effort: Effort) -> Outcome:
-    try:
-        with peer.running(engine) as server:
-            return try_out(server, effort)
-    except NotInstalled as error:
-        return f"could not be installed: {error}"
-    except NotStarted as error:
-        return f"did not start: {error}"
+            try:
+                servers[peer.name] = running.enter_context(peer.running(engine))
+            except NotInstalled as error:
+                reasons[peer.name] = f"could not be installed: {error}"
+            except NotStarted as error:
+                reasons[peer.name] = f"did not start: {error}"
+        return without, {**by_turns(servers, effort), **reasons}
 
 
 def rows(alone: Trial, outcomes: Mapping[str, Outcome]) -> list[list[Cell]]:
@@ -198,11 +193,9 @@ def rows(alone: Trial, outcomes: Mapping[str, Outcome]) -> list[list[Cell]]:
 
 def _row(name: str, trial: Trial, alone: Trial, reference: Trial | None) -> list[Cell]:
     streamed = trial.streamed
-    request, chunk = trial.many.cpu_us_per_request, streamed.cpu_us_per_chunk
-    of_request = ratio(request, reference.many.cpu_us_per_request) if reference else None
-    of_chunk = ratio(chunk, reference.streamed.cpu_us_per_chunk) if reference else None
     return [
-        *(name, request, of_request, chunk, of_chunk),
+        *(name, trial.many.cpu_us_per_request, trial.times_request(reference) if reference else None),
+        *(streamed.cpu_us_per_chunk, trial.times_chunk(reference) if reference else None),
         *(added_p50_ms(trial, alone), trial.many.rps, streamed.ttft_p50_ms),
         f"{shown(streamed.itl_p50_ms)} / {shown(streamed.itl_p99_ms)}",
         *(trial.rss_mib, listed(trial.errors), percent(trial.foreign)),
@@ -214,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.bench.peers", description="Our gateway beside others.")
     parser.add_argument("--only", default="", help="names of peers, or their beginnings, separated by commas")
     parser.add_argument("--seconds", type=float, default=_EFFORT.seconds, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=_EFFORT.rounds, help="measurements, of which the cheapest counts")
+    parser.add_argument("--rounds", type=int, default=_EFFORT.rounds, help="measurements of each; the median counts")
     options = parser.parse_args()
     wanted = tuple(options.only.split(","))
     peers = [peer for peer in PEERS if peer.name.startswith(wanted)]

@@ -12,12 +12,12 @@ import pytest
 
 from tests.bench import layers, peers, soak
 from tests.bench.load import Load
-from tests.bench.measure import ROOT, Measured, ProcessTree, cheapest, run_load
+from tests.bench.measure import ROOT, Measured, ProcessTree, run_load
 from tests.bench.peers import Peer, Place
 from tests.bench.processes import MODEL, NotStarted, measured_server, simulated_engine
 from tests.bench.recorded import RECORDINGS, recorded_stream
 from tests.bench.table import table
-from tests.bench.trial import Effort, Trial
+from tests.bench.trial import Effort, Trial, cost_of_request, typical
 
 _TINY = Effort(seconds=0.2, rounds=1, at_once=4, streams=4, stream_tokens=5, itl_ms=5)
 
@@ -112,11 +112,19 @@ class TestMeasuring:
         assert soaked.kib_per_stream is not None
         assert "errors: none" in soak.report(plan, soaked)
 
-    def test_the_cheapest_round_counts_with_the_errors_of_all(self) -> None:
-        rounds = iter([_measured(ok=10, cpu_seconds=2.0), _measured(ok=10, cpu_seconds=1.0), _measured(ok=0)])
-        best = cheapest(3, lambda: next(rounds))
-        assert best.cpu_us_per_request == 1e5
-        assert best.errors == {"status 503": 3}
+    def test_the_median_round_counts_and_one_without_an_answer_is_the_dearest(self) -> None:
+        rounds = [_measured(ok=10, cpu_seconds=seconds) for seconds in (3.0, 1.0, 2.0)]
+        assert typical([_measured(ok=0), *rounds], cost_of_request).cpu_us_per_request == 2e5
+
+    def test_a_ratio_is_the_median_of_the_rounds_own(self) -> None:
+        """The host was slow in the second round, for both."""
+        ours, theirs = (
+            Trial([_measured(ok=10, cpu_seconds=seconds) for seconds in of], _measured(ok=1), [_measured(ok=1)], 1.0)
+            for of in ((2.0, 8.0, 3.0), (1.0, 4.0, 1.0))
+        )
+        assert ours.times_request(theirs) == 2.0
+        assert ours.times_chunk(theirs) is None
+        assert ours.errors == {"status 503": 5}
 
     def test_a_tree_that_has_gone_costs_nothing(self) -> None:
         with subprocess.Popen(["true"]) as process:
