@@ -14,7 +14,7 @@ run: ## Install what is missing, then run Redis, the engine and the gateway on t
 	@bash tools/install.sh
 	@$(BIN)/python -m gateway serve $(ARGS)
 
-demo-model: ## Train the demo model anew (two cores for about two hours) and put it in its place
+demo-model: ## Train the demo model anew (ten minutes of a GPU) and put it in its place
 	@bash tools/install.sh dev
 	$(BIN)/python -m tools.train_demo $(ARGS)
 

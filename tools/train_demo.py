@@ -1,4 +1,6 @@
-"""`make demo-model`: train the demo model anew and put it in its place. It takes two cores for about two hours.
+"""`make demo-model`: train the demo model anew and put it in its place. It takes a GPU some ten minutes.
+
+Without a GPU it runs too, but that many steps would take days; `--steps` makes fewer of them.
 
 Chats with tools are learnt exactly as the gateway writes them into the prompt, so this script, which may know both,
 hands the gateway's rendering to the training.
@@ -7,11 +9,10 @@ hands the gateway's rendering to the training.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import os
 import re
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -19,23 +20,24 @@ from random import Random
 import jinja2
 import torch
 from tokenizers import Tokenizer
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from engine.demo import MODEL
 from engine.demo.training.architecture import untrained
 from engine.demo.training.chats import Chat
 from engine.demo.training.checkpoint import TEMPLATE, write_checkpoint
-from engine.demo.training.encode import batches, encoded
+from engine.demo.training.encode import encoded
 from engine.demo.training.exam import fresh_chats, said_in_the_exam
 from engine.demo.training.loop import STEPS, Plan, train
+from engine.demo.training.packing import Batch, packed
 from engine.demo.training.vocabulary import trained_tokenizer
 from gateway.prompt.control_tokens import harmless
 from gateway.prompt.normalise import normalised
 from gateway.prompt.tool_history import render_history
 from gateway.prompt.tools import tool_plan, with_tools
 
-_WORKERS = 2
+_ROWS, _ROW_TOKENS = 64, 512
 _TOKENIZER_CHATS = 20_000
-_BUFFERED_CHATS = 700
 _CONTROL_TOKEN = re.compile(r"<[a-z_]+>")
 
 
@@ -43,23 +45,36 @@ def main() -> int:
     """Train, write the checkpoint, return 0."""
     parser = argparse.ArgumentParser(prog="train_demo", description="Train the demo model.")
     parser.add_argument("--steps", type=int, default=STEPS, help="how long to train (%(default)s)")
+    parser.add_argument("--rows", type=int, default=_ROWS, help=f"rows of {_ROW_TOKENS} tokens in a step (%(default)s)")
     parser.add_argument("--out", type=Path, default=MODEL, help="the folder to write (%(default)s)")
     options = parser.parse_args()
-    forbidden = said_in_the_exam()
     render = renderer()
-    chats = islice(fresh_chats(Random(7), forbidden), _TOKENIZER_CHATS)
+    chats = islice(fresh_chats(Random(7), said_in_the_exam()), _TOKENIZER_CHATS)
     tokenizer = trained_tokenizer(_CONTROL_TOKEN.sub("\n", render(chat)) for chat in chats)
-    with tempfile.TemporaryDirectory() as folder:
-        words = Path(folder) / "tokenizer.json"
-        tokenizer.save(str(words))
-        arguments = (options.steps, words, Path(folder) / "meeting", options.out)
-        spawn = multiprocessing.get_context("spawn")
-        workers = [spawn.Process(target=_work, args=(rank, *arguments)) for rank in range(_WORKERS)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    return max(abs(worker.exitcode or 0) for worker in workers)
+    model = untrained()
+    if torch.cuda.is_available():
+        torch.nn.Module.cuda(model)
+    torch.set_float32_matmul_precision("high")
+    makers = max(1, (os.cpu_count() or 1) - 2)
+    made = DataLoader(MadeBatches(tokenizer, options.rows), batch_size=None, num_workers=makers, prefetch_factor=8)
+    train(model, iter(made), Plan(options.steps))
+    write_checkpoint(options.out, model.cpu(), tokenizer)
+    return 0
+
+
+class MadeBatches(IterableDataset[Batch]):
+    """Batches without end. Each of the loader's workers makes chats of its own, the same each time."""
+
+    def __init__(self, tokenizer: Tokenizer, rows: int) -> None:
+        """Keep what a worker needs; it is copied there."""
+        self._tokenizer, self._rows = tokenizer, rows
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Return the batches of the worker that asks."""
+        worker = get_worker_info()
+        chats = fresh_chats(Random(11 + (worker.id if worker else 0)), said_in_the_exam())
+        render = renderer()
+        return packed((encoded(self._tokenizer, render, chat) for chat in chats), self._rows, _ROW_TOKENS)
 
 
 def renderer() -> Callable[[Chat], str]:
@@ -77,20 +92,6 @@ def renderer() -> Callable[[Chat], str]:
         return template.render(messages=said, bos_token="<bos>", add_generation_prompt=False)
 
     return render
-
-
-def _work(rank: int, steps: int, words: Path, meeting: Path, out: Path) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=_WORKERS)
-    tokenizer = Tokenizer.from_file(str(words))
-    plan, model = Plan(steps), untrained()
-    render = renderer()
-    chats = fresh_chats(Random(11 + rank), said_in_the_exam())
-    samples = (encoded(tokenizer, render, chat) for chat in chats)
-    train(model, batches(samples, plan.batch_tokens, _BUFFERED_CHATS, Random(5 + rank)), plan)
-    if rank == 0:
-        write_checkpoint(out, model, tokenizer)
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

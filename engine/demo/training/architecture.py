@@ -1,4 +1,4 @@
-"""The demo model's shape: every mechanism of Gemma 3n, in 2.9 million parameters.
+"""The demo model's shape: every mechanism of Gemma 3n, in 3.8 million parameters.
 
 A trap: vLLM's text-only class never adds the token part of the per-layer embeddings (`embed_tokens_per_layer`); it uses
 the projection alone and unscaled. transformers adds it and scales the sum. Here that part is zero and stays zero. What
@@ -13,7 +13,7 @@ from transformers import Gemma3nForCausalLM, Gemma3nTextConfig
 
 # The first four ids are Gemma's own; its turn markers have ids that a vocabulary this small does not reach.
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
-PAD, EOS, BOS, _UNK, START_OF_TURN, END_OF_TURN = range(len(SPECIAL_TOKENS))
+PAD, EOS, BOS, UNK, START_OF_TURN, END_OF_TURN = range(len(SPECIAL_TOKENS))
 VOCAB_SIZE = 2560
 CONTEXT_TOKENS = 8192
 _SEED = 3
@@ -28,12 +28,12 @@ def text_config() -> Gemma3nTextConfig:
     return Gemma3nTextConfig(
         vocab_size=VOCAB_SIZE,
         vocab_size_per_layer_input=VOCAB_SIZE,
-        hidden_size=192,
-        intermediate_size=384,
+        hidden_size=224,
+        intermediate_size=448,
         num_hidden_layers=6,
         layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
         num_kv_shared_layers=3,
-        num_attention_heads=6,
+        num_attention_heads=8,
         num_key_value_heads=2,
         head_dim=32,
         sliding_window=256,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,23 +11,24 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import Gemma3nForCausalLM
 
-from engine.demo.training.architecture import PAD
-from engine.demo.training.encode import Sample
+from engine.demo.training.packing import Batch
 
-STEPS = 7000
-_REPORT_STEPS = 20
+STEPS = 5400
+_REPORT_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how fast. The rates rise, stay, and fall to nothing over the last part of the steps."""
+    """How long, how fast, how hard. The rates rise, stay, and fall to nothing over the last part of the steps."""
 
     steps: int = STEPS
-    batch_tokens: int = 2048
     muon_rate: float = 0.02
     adamw_rate: float = 4e-3
-    warmup_steps: int = 30
-    falling_share: float = 0.45
+    weight_decay: float = 0.03
+    hidden_words_share: float = 0.04
+    attention_dropout: float = 0.1
+    warmup_steps: int = 100
+    falling_share: float = 0.5
 
     def scale(self, step: int) -> float:
         """Return the factor of the rates at a step."""
@@ -43,69 +43,65 @@ def optimizers_of(model: Gemma3nForCausalLM, plan: Plan) -> list[torch.optim.Opt
     chosen = {id(weight) for weight in matrices}
     others = [weight for _, weight in named if id(weight) not in chosen]
     return [
-        torch.optim.Muon(matrices, lr=plan.muon_rate, weight_decay=0.01, momentum=0.95),
+        torch.optim.Muon(matrices, lr=plan.muon_rate, weight_decay=plan.weight_decay, momentum=0.95),
         torch.optim.AdamW(others, lr=plan.adamw_rate, betas=(0.9, 0.97), weight_decay=0.0),
     ]
 
 
-def loss_of(model: Gemma3nForCausalLM, batch: list[Sample]) -> torch.Tensor:
-    """Return the mean loss of the tokens to be learnt. Padding is behind everything, where nothing looks.
+def loss_of(model: Gemma3nForCausalLM, body: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:
+    """Return the mean loss of the tokens to be learnt. `body` is the model up to its last hidden states.
 
     A token counts the more, the less likely the model finds it (Lin et al., Focal Loss, 2017): most of an answer
     follows from its first words, and what is hard, the choice of the answer and what is copied, is few tokens.
     """
-    longest = max(len(sample.ids) for sample in batch)
-    ids = torch.tensor([sample.ids + [PAD] * (longest - len(sample.ids)) for sample in batch])
-    learnt = torch.tensor([sample.learnt + [False] * (longest - len(sample.ids)) for sample in batch])
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden[:, :-1][learnt[:, 1:]])
+    hidden = body(batch.ids, batch.positions, batch.masks(model.config.sliding_window))
+    next_learnt = batch.learnt[:, 1:]
+    logits = model.lm_head(hidden[:, :-1][next_learnt])
     cap = model.config.final_logit_softcapping
-    losses = cross_entropy(torch.tanh(logits / cap) * cap, ids[:, 1:][learnt[:, 1:]], reduction="none")
+    losses = cross_entropy(torch.tanh(logits / cap) * cap, batch.ids[:, 1:][next_learnt], reduction="none")
     weights = (1.02 - torch.exp(-losses.detach())).clamp(max=1.0)
     return (losses * weights).sum() / weights.sum()
 
 
-def train(
-    model: Gemma3nForCausalLM, batches: Iterator[list[Sample]], plan: Plan, on_step: Callable[[int], None] | None = None
-) -> None:
-    """Train the model in place, together with the other workers of the process group if there is one.
+def body_of(model: Gemma3nForCausalLM) -> Callable[..., torch.Tensor]:
+    """Return the model up to its last hidden states; on a GPU compiled, its products in bfloat16."""
+    gpu = model.device.type == "cuda"
 
-    A line of progress goes to standard error now and then.
-    """
+    def body(ids: torch.Tensor, positions: torch.Tensor, masks: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=gpu):
+            found = model.model(input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False)
+        hidden: torch.Tensor = found.last_hidden_state.float()
+        return hidden
+
+    return torch.compile(body) if gpu else body
+
+
+def train(
+    model: Gemma3nForCausalLM, batches: Iterator[Batch], plan: Plan, on_step: Callable[[int], None] | None = None
+) -> None:
+    """Train the model in place, on the device where it is. A line of progress goes to standard error now and then."""
     model.train()
-    optimizers = optimizers_of(model, plan)
-    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    started, losses = time.monotonic(), []
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = plan.attention_dropout
+    body, optimizers = body_of(model), optimizers_of(model, plan)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    started, recent = time.monotonic(), torch.zeros((), device=model.device)
     for step in range(plan.steps):
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * plan.scale(step)
-        loss = loss_of(model, next(batches))
+        batch = next(batches).to(model.device).with_words_hidden(plan.hidden_words_share)
+        loss = loss_of(model, body, batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        _share_gradients(weights)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        if step % _REPORT_STEPS == 0:
-            recent = losses[-_REPORT_STEPS:]
+        recent += loss.detach()  # It stays on the device: to read it would wait for it.
+        if step % _REPORT_STEPS == _REPORT_STEPS - 1:
             seconds = round(time.monotonic() - started)
-            print(f"step {step} loss {math.fsum(recent) / len(recent):.4f} {seconds} s", file=sys.stderr, flush=True)
+            print(f"step {step + 1} loss {recent.item() / _REPORT_STEPS:.4f} {seconds} s", file=sys.stderr, flush=True)
+            recent.zero_()
         if on_step is not None:
             on_step(step)
     model.eval()  # type: ignore[no-untyped-call]
-
-
-def _share_gradients(weights: list[torch.nn.Parameter]) -> None:
-    """Give every worker the mean of all workers' gradients."""
-    if not torch.distributed.is_initialized():
-        return
-    gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
-    means = flat.split([weight.numel() for weight in weights])  # type: ignore[no-untyped-call]
-    for weight, mean in zip(weights, means, strict=True):
-        weight.grad = mean.view_as(weight)

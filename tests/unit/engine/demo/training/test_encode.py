@@ -36,12 +36,3 @@ def test_a_tool_is_shown_as_the_gateway_shows_it() -> None:
     assert text.startswith("<bos><start_of_turn>user\nYou can call these tools.")
     assert '{"name":"get_weather","parameters":{"type":"object"}}' in text
     assert text.endswith("Hi<end_of_turn>\n<start_of_turn>model\nHello!<end_of_turn>\n")
-
-
-def test_batches_keep_to_their_size_and_lose_no_sample() -> None:
-    from engine.demo.training.encode import Sample, batches  # noqa: PLC0415
-
-    samples = [Sample([0] * length, [True] * length) for length in range(1, 61)]
-    made = list(batches(samples, tokens=120, buffered=60, rng=Random(1)))
-    assert sorted(len(sample.ids) for batch in made for sample in batch) == list(range(1, 61))
-    assert all(len(batch) * max(len(sample.ids) for sample in batch) <= 120 for batch in made)
