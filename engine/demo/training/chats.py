@@ -9,6 +9,7 @@ from typing import Any
 from engine.demo.training import memory, tool_chats
 from engine.demo.training.counting import counted
 from engine.demo.training.forms import form_filled
+from engine.demo.training.offered_tools import Offered, some_tools
 from engine.demo.training.styles import NEUTRAL, PERSONA_QUESTIONS, persona, styled
 from engine.demo.training.topics import Exchange, chinese, known, unknown
 from engine.demo.training.wording import typed
@@ -28,7 +29,7 @@ class Chat:
 def chat(rng: Random) -> Chat:
     """Return one chat of the mix."""
     maker = rng.choices(
-        (_mixed, _remembered, _styled, _form, _tools, _counting, _chinese), (46, 14, 13, 7, 6.5, 9, 4.5)
+        (_mixed, _remembered, _styled, _form, _tools, _counting, _chinese), (44, 14, 13, 7, 8.5, 7.5, 6)
     )[0]
     return maker(rng)
 
@@ -42,9 +43,9 @@ def _of(turns: list[Turn], system: str | None = None) -> Chat:
 
 def _exchange(rng: Random) -> Exchange:
     kind = rng.random()
-    if kind < 0.40:
+    if kind < 0.42:
         return known(rng, "facts.txt")
-    return known(rng, "small_talk.txt") if kind < 0.55 else unknown(rng)
+    return known(rng, "small_talk.txt") if kind < 0.56 else unknown(rng)
 
 
 def _turn(rng: Random) -> Turn:
@@ -114,25 +115,20 @@ def _form(rng: Random) -> Chat:
 
 def _tools(rng: Random) -> Chat:
     """Return a chat with tools: a call, the answer to a result, or a turn that needs none."""
-    tools = tool_chats.some_tools(rng)
+    tools = some_tools(rng)
     system = [{"role": "system", "content": rng.choice(NEUTRAL)}] if rng.random() < 0.15 else []
     specs = [tool.spec for tool in tools]
     kind = rng.random()
     if kind < 0.17:
         said = [*system, *tool_chats.result_chat(rng, tools[0])]
     else:
-        turn = _plain_turn(rng) if kind < 0.32 else _call_turn(rng, tools[0])
+        turn = tool_chats.needs_none(rng, tools) if kind < 0.33 else _call_turn(rng, tools[0])
         said = [*system, {"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
     rng.shuffle(specs)
     return Chat(tuple(said), tuple(specs), last_only=True)
 
 
-def _plain_turn(rng: Random) -> Turn:
-    it = known(rng, rng.choice(("facts.txt", "small_talk.txt")))
-    return it.question, it.answer
-
-
-def _call_turn(rng: Random, tool: tool_chats.Offered) -> Turn:
+def _call_turn(rng: Random, tool: Offered) -> Turn:
     said, arguments = tool_chats.wanted(rng, tool)
     return said, tool_chats.envelope((tool.name, arguments))
 

@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import Any
 
-from engine.demo.training.grammar import draw, made_up, phrases
+from engine.demo.training.grammar import decided, draw, lines_of, made_up, phrases
 from engine.demo.training.memory import person, town
+from engine.demo.training.offered_tools import table
 
 _DAYS = (
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-    "today",
-    "tomorrow",
-    "3 May",
-    "12 June",
+    *("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "today", "tomorrow", "3 May"),
+    *("12 June", "next Monday", "1 January", "24 December", "2026-03-14", "August 9"),
 )
-_KEYS = {
-    "name": "name|name|name|first_name|customer|person|user|full_name|contact|guest|author|student|patient",
-    "age": "age|age|age|years",
-    "city": "city|city|town|location|place|home|address",
-    "job": "job|profession|occupation|role",
-    "colour": "colour|color|favourite_colour|favorite_color",
-    "animal": "animal|pet|species|kind|type",
-    "pet_name": "name|pet_name|pet",
-    "food": "food|dish|favourite_food|meal",
-    "hobby": "hobby|sport|interest",
-    "item": "item|product|article|name|thing|goods",
-    "quantity": "quantity|amount|count|number|pieces",
-    "price": "price|cost|total|amount|euros",
-    "day": "day|date|when|weekday",
-    "time": "time|start|hour|at",
-    "origin": "from|origin|start|departure|source",
-    "goal": "to|destination|arrival|end|target",
-    "email": "email|mail|contact|address",
-    "country": "country|nation",
-    "subject": "topic|subject|title|event|what",
-    "room": "room|office",
-    "people": "people|guests|persons|seats|count|party_size",
-    "drink": "drink|beverage|item",
-    "title": "title|book|name",
-    "year": "year|published",
-    "sentiment": "sentiment|mood|feeling|opinion|label",
-}
-_SENTENCES = phrases("form_sentences")  # fmt: skip
-_ASK = phrases("form_ask")  # fmt: skip
-_GOOD = ("great", "wonderful", "fantastic", "good", "excellent", "perfect", "lovely", "amazing", "nice", "brilliant")
-_BAD = ("terrible", "awful", "bad", "horrible", "broken", "disappointing", "poor", "ugly", "boring", "useless")
+_SENTENCES = phrases("form_sentences")
+_ASK = phrases("form_ask")
+_ASK_KEYS = phrases("form_ask_keys")
+_WHOLE = phrases("form_whole")
+_FEELING = phrases("form_feeling")
+_GOOD = (
+    *("great", "wonderful", "fantastic", "good", "excellent", "perfect", "lovely", "amazing", "nice", "brilliant"),
+    *("superb", "delightful", "charming", "splendid", "awesome", "pleasant", "marvellous", "beautiful"),
+)
+_BAD = (
+    *("terrible", "awful", "bad", "horrible", "broken", "disappointing", "poor", "ugly", "boring", "useless"),
+    *("dreadful", "disgusting", "annoying", "lousy", "miserable", "nasty", "faulty", "sad"),
+)
 _NUMBERS = {"age": (1, 99), "quantity": (1, 99), "people": (1, 99), "room": (1, 400), "year": (1900, 2026)}
+_SLOT = re.compile(r"\{(\w+)\}|<(!?)(\w+)>")
+"""`{kind}` stands for a value; `<kind>` is no text, but says that something is true, `<!kind>` that it is not."""
 
 
 def compact(value: Any) -> str:
@@ -61,55 +40,71 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+@cache
+def members() -> Mapping[str, tuple[str, Sequence[str]]]:
+    """Return, by the kind of a member, the kind of its values and the names that it may have: forms.txt."""
+    found: dict[str, tuple[str, Sequence[str]]] = {}
+    for line in lines_of("forms.txt"):
+        what, names = line.split(" ", 1)
+        kind, _, values = what.rstrip("!").partition(":")
+        found[kind] = (values or kind, names.split("|"))
+    return found
+
+
 def _value(rng: Random, kind: str) -> Any:
+    if kind.endswith("*"):
+        several = dict.fromkeys(str(_value(rng, kind[:-1])) for _ in range(rng.randint(2, 4)))
+        return list(several)
     if kind in ("name", "pet_name"):
-        return person(rng)
+        return str(table().kinds["name"].value(rng)) if rng.random() < 0.35 else person(rng)
     if kind in ("city", "origin", "goal"):
-        return town(rng)
+        return str(table().kinds["realcity"].value(rng)) if rng.random() < 0.35 else town(rng)
     if kind in _NUMBERS:
         return rng.randint(*_NUMBERS[kind])
     if kind == "price":
-        return rng.choice(
-            (rng.randint(1, 999), rng.randint(1, 99), rng.randint(10, 999) / 10, rng.randint(100, 9999) / 100)
-        )
-    if kind == "day":
-        return rng.choice(_DAYS)
-    if kind == "time":
-        return rng.choice(
-            (
-                f"{rng.randint(0, 23)}:{rng.choice(('00', '15', '30', '45'))}",
-                f"{rng.randint(1, 12)} {rng.choice(('am', 'pm'))}",
-            )
-        )
-    if kind == "email":
-        return f"{draw(rng, 'name').lower()}@{made_up(rng, 2)}.{rng.choice(('com', 'org', 'de', 'net'))}"
+        whole = (rng.randint(1, 999), rng.randint(1, 99))
+        return rng.choice((*whole, rng.randint(10, 999) / 10, rng.randint(100, 9999) / 100))
     return _word(rng, kind)
 
 
-def _word(rng: Random, kind: str) -> str:
-    if kind == "country":
-        return draw(rng, "place")
+def _word(rng: Random, kind: str) -> Any:
+    if kind == "day":
+        return rng.choice(_DAYS)
+    if kind == "time":
+        clock = f"{rng.randint(0, 23)}:{rng.choice(('00', '15', '30', '45'))}"
+        return rng.choice((clock, f"{rng.randint(1, 12)} {rng.choice(('am', 'pm'))}"))
     if kind == "title":
         return f"The {draw(rng, 'adjective').capitalize()} {draw(rng, 'noun').title()}"
     if kind == "item" and rng.random() < 0.2:
         return made_up(rng, 2)
-    return draw(rng, kind)
+    return table().kinds[kind].value(rng) if kind in table().kinds else draw(rng, kind)
 
 
 def form_filled(rng: Random) -> tuple[str, str]:
     """Return a message with values and the JSON object of it."""
     if rng.random() < 0.07:
         return _sentiment(rng)
-    template = rng.choice(_SENTENCES)
-    while "[" in template:
-        start, end = template.index("["), template.index("]")
-        template = template[:start] + rng.choice(template[start + 1 : end].split("|")) + template[end + 1 :]
-    kinds = [part.split("}")[0] for part in template.split("{")[1:]]
-    found = {kind: _value(rng, kind) for kind in kinds}
-    said = template
-    for kind, value in found.items():
-        said = said.replace(f"{{{kind}}}", str(value))
+    found: dict[str, Any] = {}
+
+    def put(slot: re.Match[str]) -> str:
+        kind = slot[1] or slot[3]
+        if slot[3]:
+            found[kind] = not slot[2]
+            return ""
+        if kind not in found:
+            found[kind] = _value(rng, members()[kind][0])
+        return _told(found[kind])
+
+    said = _SLOT.sub(put, decided(rng, rng.choice(_SENTENCES)))
     return _with_keys(rng, said, found)
+
+
+def _told(value: Any) -> str:
+    """Return a value as it stands in a sentence."""
+    if isinstance(value, list):
+        *first, last = value
+        return f"{', '.join(first)} and {last}" if first else str(last)
+    return str(value)
 
 
 def _with_keys(rng: Random, said: str, found: dict[str, Any]) -> tuple[str, str]:
@@ -120,7 +115,7 @@ def _with_keys(rng: Random, said: str, found: dict[str, Any]) -> tuple[str, str]
         rng.shuffle(wanted)
     taken: dict[str, Any] = {}
     for kind in wanted:
-        key = rng.choice(_KEYS[kind].split("|"))
+        key = rng.choice(members()[kind][1])
         taken[kind if key in taken else key] = found[kind]
     return _message(rng, said, list(taken)), compact(taken)
 
@@ -129,30 +124,39 @@ def _message(rng: Random, said: str, keys: list[str]) -> str:
     said = said[0].upper() + said[1:] if rng.random() < 0.75 else said
     said = said.replace(" i ", " I ") if rng.random() < 0.8 else said
     kind = rng.random()
-    ask = rng.choice(_ASK)
-    if kind < 0.3:
-        listed = " and ".join(key.replace("_", " ") for key in keys) if rng.random() < 0.5 else ", ".join(keys)
-        ask = rng.choice(
-            (
-                f"{ask} with {listed}",
-                f"extract {listed}",
-                f"{ask}: {listed}",
-                f"give me {listed} as JSON",
-                f"JSON with {listed}",
-            )
-        )
-    if kind > 0.88:
+    if kind < 0.25:
+        return _started(rng, decided(rng, rng.choice(_WHOLE)), _listed(rng, keys), said)
+    if kind > 0.89:
         return said + rng.choice((".", "", "!"))
+    ask = rng.choice(_ASK)
+    if kind < 0.5:
+        ask = decided(rng, rng.choice(_ASK_KEYS)).replace("{k}", _listed(rng, keys))
+    ask = f"{ask[0].upper()}{ask[1:]}" if rng.random() < 0.8 else ask
     if rng.random() < 0.35:
-        return f"{ask[0].upper()}{ask[1:]}: {said}{rng.choice(('.', '', '.'))}"
-    return f"{said}{rng.choice(('. ', '. ', ', ', ' - '))}{ask[0].upper()}{ask[1:]}{rng.choice(('.', '', '!'))}"
+        return f"{ask}: {said}{rng.choice(('.', '', '.'))}"
+    return f"{said}{rng.choice(('. ', '. ', ', ', ' - ', '; '))}{ask}{rng.choice(('.', '', '!'))}"
+
+
+def _listed(rng: Random, keys: list[str]) -> str:
+    """Return the names of the members as somebody lists them."""
+    kind = rng.random()
+    if kind < 0.4:
+        keys = [key.replace("_", " ") for key in keys]
+    if kind < 0.6:
+        return f"{', '.join(keys[:-1])} and {keys[-1]}" if len(keys) > 1 else keys[0]
+    if kind < 0.7:
+        return ", ".join(f'"{key}"' for key in keys)
+    return " and ".join(keys) if kind < 0.75 else ", ".join(keys)
+
+
+def _started(rng: Random, template: str, keys: str, said: str) -> str:
+    template = template[0].upper() + template[1:] if rng.random() < 0.7 else template
+    return template.replace("{k}", keys).replace("{t}", said)
 
 
 def _sentiment(rng: Random) -> tuple[str, str]:
     good = rng.random() < 0.5
-    word, thing = rng.choice(_GOOD if good else _BAD), draw(rng, "noun")
-    said = rng.choice(
-        (f"the {thing} is {word}", f"what a {word} {thing}", f"i find this {thing} {word}", f"this is a {word} {thing}")
-    )
-    key = rng.choice(_KEYS["sentiment"].split("|"))
+    word, thing = rng.choice(_GOOD if good else _BAD), draw(rng, rng.choice(("noun", "item", "food")))
+    said = decided(rng, rng.choice(_FEELING)).replace("{w}", word).replace("{t}", thing)
+    key = rng.choice(members()["sentiment"][1])
     return _message(rng, said, [key]), compact({key: "positive" if good else "negative"})

@@ -91,11 +91,29 @@ def draw(rng: Random, name: str) -> str:
     return rng.choice(words()[name])
 
 
-def expand(rng: Random, template: str, more: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Return one sentence of a template. `more` has further lists."""
+def top_level(text: str) -> list[str]:
+    """Return the parts between the bars that are in no bracket."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "|" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def decided(rng: Random, template: str) -> str:
+    """Return the template with each of its choices made."""
     text = template
     while match := _CHOICE.search(text):
         text = text[: match.start()] + rng.choice(match[1].split("|")) + text[match.end() :]
+    return text
+
+
+def expand(rng: Random, template: str, more: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return one sentence of a template. `more` has further lists."""
+    text = decided(rng, template)
     lists = more or {}
     text = _SLOT.sub(lambda slot: rng.choice(lists[slot[1]]) if slot[1] in lists else draw(rng, slot[1]), text)
     return _SPACES.sub(" ", text).replace(" ?", "?").strip()

@@ -3,49 +3,74 @@ model has to copy what was said and cannot know it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
-from engine.demo.training.grammar import draw, expand, made_up
-from engine.demo.training.remembered import KINDS, WEIGHTS, WORDS
+from engine.demo.training.grammar import draw, expand, made_up, phrases, words
+from engine.demo.training.remembered import KINDS, WAYS, WEIGHTS, WORDS
 from engine.demo.training.wording import typed
 
-_CHINESE = (
-    (
-        "[我叫|我的名字是|我是|你好，我叫|叫我]{x}",
-        "很高兴认识你，{x}！",
-        "[我叫什么名字|我叫什么|我是谁|你记得我的名字吗|你知道我是谁吗|我的名字是什么]",
-        "你叫{x}。",
-    ),
-    (
-        "[我住在|我家在|我来自|我在]{x}",
-        "{x}是个好地方！",
-        "[我住在哪里|我在哪个城市|我来自哪里|我家在哪里|你记得我住在哪里吗]",
-        "你住在{x}。",
-    ),
-    (
-        "[我最喜欢的颜色是|我喜欢的颜色是|我最爱]{x}",
-        "我记住了，你喜欢{x}。",
-        "[我最喜欢什么颜色|我喜欢的颜色是什么|我喜欢什么颜色|你记得我喜欢的颜色吗]",
-        "你喜欢{x}。",
-    ),
-)
+_CHINESE = phrases("memory_chinese")
+"""How something is told, acknowledged, asked for, recalled and was not told, and the list it is drawn from."""
+_PLAIN = ("my ", "i ", "i'm ", "the ", "we ", "our ")
+"""How sentences begin that words such as "by the way," may come before."""
+_ARTICLE = re.compile(r"\ba (?=[AEIOaeio])")
+_ASKS = ("what ", "which ", "where ", "when ", "who ", "how ")
 
 
 def person(rng: Random) -> str:
     """Return a first name, most often a made-up one."""
     if rng.random() < 0.4:
-        return draw(rng, "name")
+        return draw(rng, "name") if rng.random() < 0.5 else rng.choice(_listed("memory_names"))
     name = made_up(rng, rng.choice((1, 2, 2, 3))).capitalize()
     return name if rng.random() < 0.93 else f"{name} {made_up(rng).capitalize()}"
 
 
 def town(rng: Random) -> str:
     """Return a city, often a made-up one."""
-    return draw(rng, "city") if rng.random() < 0.5 else made_up(rng, 2).capitalize()
+    if rng.random() < 0.5:
+        return draw(rng, "city") if rng.random() < 0.5 else rng.choice(_listed("memory_towns"))
+    return made_up(rng, rng.choice((2, 2, 3))).capitalize()
+
+
+@cache
+def _listed(name: str) -> tuple[str, ...]:
+    """Return the words of a block of phrases with several words a line."""
+    return tuple(word for line in phrases(name) for word in line.split("|"))
+
+
+@cache
+def _parts() -> Mapping[str, Sequence[str]]:
+    """Return the lists that things are made of, beside those of words.txt."""
+    names = ("noun", "adjective", "animal", "colour")
+    return {
+        "L": tuple("ABCDEFGHJKLMNPRSTUVWXYZ"),
+        "D": tuple("123456789"),
+        "planet": ("mars", "venus", "jupiter", "saturn", "pluto", "neptune", "mercury", "uranus"),
+        **{name.capitalize(): tuple(word.title() for word in words()[name]) for name in names},
+    }
+
+
+def _written(rng: Random, way: str) -> str:
+    """Return a thing of a kind in remembered.txt."""
+    if not way.startswith("@"):
+        return expand(rng, way, _parts())
+    if way == "@name":
+        return person(rng)
+    if way == "@town":
+        return town(rng)
+    first, _, last = way[1:].partition("-")
+    if last:
+        return str(rng.randint(int(first), int(last)))
+    return draw(rng, first) if rng.random() < 0.8 else made_up(rng, 2)
 
 
 def _thing(rng: Random, kind: str) -> str:
+    if kind in WAYS:
+        return _written(rng, rng.choice(WAYS[kind]))
     if kind in ("name", "pet") or (kind in WORDS and WORDS[kind] == "name"):
         return person(rng)
     if kind == "city":
@@ -57,6 +82,10 @@ def _thing(rng: Random, kind: str) -> str:
     if rng.random() < 0.3:
         return made_up(rng, 2)
     return draw(rng, WORDS.get(kind, kind))
+
+
+def _with_article(text: str) -> str:
+    return _ARTICLE.sub("an ", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +100,7 @@ class Fact:
     def fill(self, template: str) -> str:
         """Return the template with this fact in it; a sentence begins with a capital."""
         text = template.replace("{x}", self.x).replace("{c}", self.c).replace("{a}", self.a)
-        return text[0].upper() + text[1:]
+        return _with_article(text[0].upper() + text[1:])
 
 
 def new_fact(rng: Random, but: frozenset[str] = frozenset()) -> Fact:
@@ -86,16 +115,22 @@ def new_fact(rng: Random, but: frozenset[str] = frozenset()) -> Fact:
 
 def told(rng: Random, fact: Fact) -> tuple[str, str]:
     """Return what the user says and what the model answers."""
-    template = rng.choice(KINDS[fact.kind].tell)
     keep = "\x00"
-    said = typed(rng, template.replace("{c}", fact.c).replace("{a}", fact.a).replace("{x}", keep))
-    return said.rstrip("?").replace(keep, fact.x), fact.fill(KINDS[fact.kind].reply)
+    plain = expand(rng, rng.choice(KINDS[fact.kind].tell), {"x": (keep,), "c": (fact.c,), "a": (fact.a,)})
+    if plain.startswith(_PLAIN) and rng.random() < 0.14:
+        plain = f"{rng.choice(phrases('memory_tell_first'))} {plain}"
+    elif rng.random() < 0.04:
+        plain = f"{plain}{rng.choice(phrases('memory_tell_last'))}"
+    said = typed(rng, plain).rstrip("?").replace(keep, fact.x)
+    return _with_article(said), fact.fill(KINDS[fact.kind].reply)
 
 
 def asked(rng: Random, fact: Fact) -> tuple[str, str]:
     """Return a question for the fact and its answer."""
-    template = rng.choice(KINDS[fact.kind].ask).replace("{c}", fact.c).replace("{a}", fact.a)
-    return typed(rng, template), fact.fill(KINDS[fact.kind].recall)
+    plain = expand(rng, rng.choice(KINDS[fact.kind].ask), {"c": (fact.c,), "a": (fact.a,)})
+    if plain.startswith(_ASKS) and rng.random() < 0.1:
+        plain = f"{rng.choice(phrases('memory_ask_first'))} {plain}"
+    return typed(rng, plain), fact.fill(KINDS[fact.kind].recall)
 
 
 def asked_too_early(rng: Random, but: frozenset[str]) -> tuple[str, str]:
@@ -107,41 +142,22 @@ def asked_too_early(rng: Random, but: frozenset[str]) -> tuple[str, str]:
 def told_together(rng: Random, first: Fact, second: Fact) -> tuple[str, str]:
     """Return two facts in one message. The answer is to the first."""
     said, answer = told(rng, first)
-    joint = rng.choice((" and ", ", and ", ". ", ", "))
+    joint = rng.choice((" and ", ", and ", ". ", ", ", "; ", " - and ", ". Also, ", ". And ", ", also ", " & ", "! "))
     return said.rstrip("?!. ") + joint + told(rng, second)[0], answer
+
+
+def _chinese_name(rng: Random) -> str:
+    return rng.choice("王李张刘陈杨赵黄周吴徐孙马朱胡林郭何高罗小阿大老") + "".join(
+        rng.sample("明华丽强芳军伟娜静磊洋勇艳杰涛超霞平刚雪梅龙文宇欣怡浩然婷晨阳", rng.choice((1, 1, 2)))
+    )
 
 
 def chinese_chat(rng: Random) -> list[tuple[str, str]]:
     """Return a chat in Chinese about a name, or another thing."""
-    name = rng.choice("王李张刘陈杨赵黄周吴小阿大") + "".join(
-        rng.sample("明华丽强芳军伟娜静磊洋勇艳杰涛超霞平刚雪梅龙", rng.choice((1, 1, 2)))
-    )
-    tell, reply, ask, recall = rng.choice(_CHINESE)
-    thing = name
-    if "地方" in reply:
-        thing = rng.choice(
-            [
-                "北京",
-                "上海",
-                "广州",
-                "成都",
-                "西安",
-                "南京",
-                "杭州",
-                "武汉",
-                "重庆",
-                "天津",
-                "苏州",
-                "深圳",
-                "长沙",
-                "青岛",
-                "大连",
-            ]
-        )
-    if "喜欢" in reply:
-        thing = rng.choice(
-            ["红色", "蓝色", "绿色", "黄色", "紫色", "黑色", "白色", "橙色", "粉色", "灰色", "棕色", "金色"]
-        )
-    end = rng.choice(("。", "", "！"))
-    first = (expand(rng, tell.replace("{x}", thing)) + end, reply.replace("{x}", thing))
-    return [first, (expand(rng, ask) + rng.choice(("？", "?", "")), recall.replace("{x}", thing))]
+    tell, reply, ask, recall, never, listed = rng.choice(_CHINESE).split(" ; ")
+    question = expand(rng, ask) + rng.choice(("？", "?", ""))
+    if rng.random() < 0.12:
+        return [(question, never)]
+    thing = rng.choice(listed.split("|")) if listed != "name" else _chinese_name(rng)
+    said = expand(rng, tell.replace("{x}", thing)) + rng.choice(("。", "", "！"))
+    return [(said, reply.replace("{x}", thing)), (question, recall.replace("{x}", thing))]

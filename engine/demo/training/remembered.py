@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.demo.training.grammar import phrases
+from engine.demo.training.grammar import lines_of, phrases, top_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +33,21 @@ _FAVOURITES = {
 """With the list of words that each is drawn from."""
 _RELATIONS = (
     *("sister", "brother", "son", "daughter", "wife", "husband", "mother", "father", "best friend", "neighbour"),
-    *("boss", "teacher", "doctor", "boat", "company", "street", "school", "team", "project", "colleague"),
+    *("boss", "teacher", "doctor", "boat", "company", "street", "school", "colleague", "partner", "girlfriend"),
+    *("boyfriend", "cousin", "uncle", "aunt", "grandmother", "grandfather", "nephew", "niece", "flatmate", "baby"),
+    *("manager", "landlord", "dentist", "coach", "twin", "father", "fiancee", "customer", "village", "band"),
 )
+
+
+def _of(block: str, noun: str) -> tuple[str, ...]:
+    return tuple(line.replace("{n}", noun) for line in phrases(block))
 
 
 def _favourite(noun: str) -> Remembered:
     return Remembered(
-        (
-            f"my favourite {noun} is {{x}}",
-            f"my favorite {noun} is {{x}}",
-            f"the {noun} i like best is {{x}}",
-            f"of all {noun}s i like {{x}} most",
-            f"{{x}} is my favourite {noun}",
-        ),
+        _of("memory_favourite_tell", noun),
         "I will remember that you like {x}.",
-        (
-            f"what is my favourite {noun}?",
-            f"what is my favorite {noun}?",
-            f"which {noun} do i like best?",
-            f"do you remember my favourite {noun}?",
-            f"what {noun} do i like?",
-            f"which {noun} did i say i like?",
-            f"my favourite {noun}?",
-        ),
+        _of("memory_favourite_ask", noun),
         f"Your favourite {noun} is {{x}}.",
         f"You have not told me your favourite {noun} yet.",
     )
@@ -63,23 +55,9 @@ def _favourite(noun: str) -> Remembered:
 
 def _relation(noun: str) -> Remembered:
     return Remembered(
-        (
-            f"my {noun} is called {{x}}",
-            f"my {noun}'s name is {{x}}",
-            f"{{x}} is the name of my {noun}",
-            f"the name of my {noun} is {{x}}",
-            f"i have a {noun} called {{x}}",
-            f"{{x}} is my {noun}",
-        ),
+        _of("memory_relation_tell", noun),
         "{x} is a nice name!",
-        (
-            f"what is my {noun} called?",
-            f"what is my {noun}'s name?",
-            f"what is the name of my {noun}?",
-            f"do you remember my {noun}'s name?",
-            f"how is my {noun} called?",
-            f"what was my {noun} called?",
-        ),
+        _of("memory_relation_ask", noun),
         f"Your {noun} is called {{x}}.",
         f"You have not told me about your {noun} yet.",
     )
@@ -143,82 +121,55 @@ KINDS = {
         "You have not told me a number yet.",
     ),
     "age": Remembered(
-        ("i am {x} years old", "my age is {x}", "i'm {x} years old", "i turned {x} today", "i am {x}", "i'm {x}"),
+        phrases("memory_age_tell"),
         "{x} is a good age!",
         phrases("memory_age_ask"),
         "You are {x} years old.",
         "You have not told me your age yet.",
     ),
     "language": Remembered(
-        (
-            "i speak {x}",
-            "my mother tongue is {x}",
-            "my native language is {x}",
-            "at home we speak {x}",
-            "i am learning {x}",
-        ),
+        phrases("memory_language_tell"),
         "{x} is a fine language!",
-        (
-            "which language do i speak?",
-            "what language do i speak?",
-            "what is my language?",
-            "what is my mother tongue?",
-        ),
+        phrases("memory_language_ask"),
         "You speak {x}.",
         "You have not told me your language yet.",
     ),
     "instrument": Remembered(
-        (
-            "i play the {x}",
-            "my instrument is the {x}",
-            "i have played the {x} for years",
-            "i practise the {x} every day",
-        ),
+        phrases("memory_instrument_tell"),
         "The {x} is a fine instrument!",
-        (
-            "which instrument do i play?",
-            "what do i play?",
-            "what is my instrument?",
-            "what instrument did i say i play?",
-        ),
+        phrases("memory_instrument_ask"),
         "You play the {x}.",
         "You have not told me which instrument you play.",
     ),
     "birthday": Remembered(
-        ("my birthday is in {x}", "i was born in {x}", "i have my birthday in {x}", "my birth month is {x}"),
+        phrases("memory_birthday_tell"),
         "I will remember {x}.",
-        ("when is my birthday?", "in which month is my birthday?", "when was i born?", "what is my birth month?"),
+        phrases("memory_birthday_ask"),
         "Your birthday is in {x}.",
         "You have not told me your birthday yet.",
     ),
     "country": Remembered(
-        (
-            "my country is {x}",
-            "i grew up in {x}",
-            "my home country is {x}",
-            "i am a citizen of {x}",
-            "i was raised in {x}",
-        ),
+        phrases("memory_country_tell"),
         "{x} sounds like a nice place!",
-        ("which country do i come from?", "what is my country?", "what is my home country?", "where did i grow up?"),
+        phrases("memory_country_ask"),
         "Your country is {x}.",
         "You have not told me your country yet.",
     ),
     "car": Remembered(
-        ("i drive a {x}", "my car is a {x}", "i own a {x}", "i have bought a {x}", "i go to work with my {x}"),
+        phrases("memory_car_tell"),
         "A {x} is a good choice!",
-        ("what do i drive?", "which car do i have?", "what is my car?", "what car do i drive?", "what did i buy?"),
+        phrases("memory_car_ask"),
         "You drive a {x}.",
         "You have not told me what you drive.",
     ),
     **{f"favourite {noun}": _favourite(noun) for noun in _FAVOURITES},
     **{noun: _relation(noun) for noun in _RELATIONS},
 }
-WEIGHTS = {
-    "name": 10,
-    "colour": 6,
-    "city": 6,
-    "pet": 6,
+WEIGHTS: dict[str, float] = {
+    "name": 14,
+    "colour": 8,
+    "city": 8,
+    "pet": 8,
     "food": 1.5,
     "job": 1.5,
     "hobby": 1,
@@ -230,8 +181,32 @@ WEIGHTS = {
     "country": 0.7,
     "car": 0.7,
     **dict.fromkeys((f"favourite {noun}" for noun in _FAVOURITES), 0.5),
-    **dict.fromkeys(_RELATIONS, 0.3),
+    **dict.fromkeys(_RELATIONS, 0.2),
 }
+
+WAYS: dict[str, tuple[str, ...]] = {}
+"""How the things of the kinds in remembered.txt are written: templates, the name of a list, or a range of numbers."""
+
+
+def _read() -> None:
+    """Add the kinds of remembered.txt."""
+    texts: dict[str, dict[str, str]] = {}
+    for line in lines_of("remembered.txt"):
+        key, text = line.split(" ", 1)
+        if key == "=":
+            texts[text] = {}
+        else:
+            texts[next(reversed(texts))][key] = text
+    for kind, said in texts.items():
+        items = said.get("I:", "").split("|")
+        for item in items:
+            each = {key: text.replace("{i}", item) for key, text in said.items()}
+            tell, ask, ways = (tuple(top_level(each[key])) for key in ("T:", "A:", "X:"))
+            name = f"{kind} {item}".strip()
+            KINDS[name] = Remembered(tell, each["R:"], ask, each["C:"], each["N:"])
+            WEIGHTS[name] = float(said["W:"]) / len(items)
+            WAYS[name] = ways
+
 
 WORDS = {
     "birthday": "month",
@@ -241,3 +216,5 @@ WORDS = {
     **dict.fromkeys(_RELATIONS, "name"),
 }
 """Of kinds that are drawn from a list of another name."""
+
+_read()

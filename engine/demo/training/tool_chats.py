@@ -3,236 +3,66 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from engine.demo.training.forms import compact
-from engine.demo.training.grammar import draw, expand, made_up, phrases
-from engine.demo.training.memory import person, town
+from engine.demo.training.grammar import draw, expand
+from engine.demo.training.memory import person
+from engine.demo.training.offered_tools import Offered, alike, may_mean, table
+from engine.demo.training.topics import Exchange, known, refusal, unknown
 from engine.demo.training.wording import typed
 
-_S, _N = {"type": "string"}, {"type": "integer"}
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A tool: its names, what it does, its arguments by kind, and how people ask for it."""
-
-    names: Sequence[str]
-    does: str
-    arguments: tuple[tuple[str, str], ...]
-    """(what it is, the names it may have)"""
-    asks: Sequence[str]
-
-
-_CITY = ("city", "city|city|city|location|place|town")
-TOOLS = (
-    Tool(
-        phrases("tool_get_weather_name"),
-        "Get the weather in a city.|Current weather|Weather of a place",
-        (_CITY,),
-        phrases("tool_get_weather_ask"),
-    ),
-    Tool(
-        phrases("tool_get_forecast_name"),
-        "Weather forecast for some days.|Forecast",
-        (_CITY, ("days", "days")),
-        phrases("tool_get_forecast_ask"),
-    ),
-    Tool(
-        phrases("tool_get_time_name"),
-        "Local time of a city.|Get the current time",
-        (_CITY,),
-        phrases("tool_get_time_ask"),
-    ),
-    Tool(
-        phrases("tool_get_stock_price_name"),
-        "Price of a stock.|Get a stock price",
-        (("company", "company|symbol|ticker"),),
-        phrases("tool_get_stock_price_ask"),
-    ),
-    Tool(
-        phrases("tool_convert_currency_name"),
-        "Convert money.|Convert an amount between currencies",
-        (("amount", "amount"), ("currency", "from|from_currency"), ("currency2", "to|to_currency")),
-        phrases("tool_convert_currency_ask"),
-    ),
-    Tool(
-        phrases("tool_send_email_name"),
-        "Send an email.|Send a message to a person",
-        (("name", "to|recipient|name"), ("subject", "subject|about|topic")),
-        phrases("tool_send_email_ask"),
-    ),
-    Tool(
-        phrases("tool_search_name"),
-        "Search the web.|Find pages",
-        (("query", "query|q|text|term"),),
-        phrases("tool_search_ask"),
-    ),
-    Tool(
-        phrases("tool_add_name"),
-        "Add two numbers.|Sum of two numbers",
-        (("x", "a|x"), ("y", "b|y")),
-        phrases("tool_add_ask"),
-    ),
-    Tool(
-        phrases("tool_multiply_name"),
-        "Multiply two numbers.",
-        (("x", "a|x"), ("y", "b|y")),
-        phrases("tool_multiply_ask"),
-    ),
-    Tool(
-        phrases("tool_set_timer_name"),
-        "Start a timer.|Set a timer in minutes",
-        (("minutes", "minutes|duration"),),
-        phrases("tool_set_timer_ask"),
-    ),
-    Tool(
-        phrases("tool_play_music_name"),
-        "Play music.|Play songs of an artist",
-        (("name", "artist|singer|by|band"),),
-        phrases("tool_play_music_ask"),
-    ),
-    Tool(
-        phrases("tool_get_user_name"),
-        "Find a user by name.|Look a customer up",
-        (("name", "name|user|username"),),
-        phrases("tool_get_user_ask"),
-    ),
-    Tool(
-        phrases("tool_turn_on_light_name"),
-        "Switch a light on.|Turn the light on in a room",
-        (("room", "room"),),
-        phrases("tool_turn_on_light_ask"),
-    ),
-    Tool(
-        phrases("tool_book_table_name"),
-        "Book a table.|Reserve a table in a restaurant",
-        (("people", "people|guests|seats"), ("day", "day|date")),
-        phrases("tool_book_table_ask"),
-    ),
-    Tool(
-        phrases("tool_translate_name"),
-        "Translate a text.|Translate a word",
-        (("word", "text|word"), ("language", "language|to|target")),
-        phrases("tool_translate_ask"),
-    ),
-    Tool(
-        phrases("tool_find_restaurant_name"),
-        "Find restaurants in a city.",
-        (_CITY,),
-        phrases("tool_find_restaurant_ask"),
-    ),
-    Tool(
-        phrases("tool_get_population_name"),
-        "Population of a country.",
-        (("country", "country|name"),),
-        phrases("tool_get_population_ask"),
-    ),
-    Tool(
-        phrases("tool_get_news_name"),
-        "Latest news.|News about a topic",
-        (("noun", "topic|subject|query"),),
-        phrases("tool_get_news_ask"),
-    ),
-)
-_NUMBERS = frozenset({"days", "amount", "x", "y", "minutes", "people"})
 _WEATHER = "{weather} and {n} degrees|{weather}, {n} C|{n} degrees, {weather}|{weather}"
-
-
-def _value(rng: Random, kind: str) -> Any:
-    if kind == "city":
-        return town(rng)
-    if kind in _NUMBERS:
-        return rng.randint(2, 99) if kind != "amount" else rng.randint(1, 999)
-    if kind == "name":
-        return person(rng)
-    if kind in ("currency", "currency2"):
-        return rng.choice(("dollars", "euros", "yen", "pounds", "francs", "USD", "EUR", "JPY", "GBP", "kroner"))
-    if kind == "company":
-        return (
-            made_up(rng, 2).capitalize()
-            if rng.random() < 0.7
-            else rng.choice(("Apple", "Google", "Nvidia", "Tesla", "SAP", "Sony"))
-        )
-    if kind == "query":
-        return rng.choice(
-            (
-                f"{draw(rng, 'adjective')} {draw(rng, 'noun')}s",
-                draw(rng, "noun"),
-                made_up(rng),
-                f"{draw(rng, 'noun')} in {draw(rng, 'place')}",
-            )
-        )
-    if kind == "room":
-        return rng.choice(
-            ("kitchen", "bathroom", "bedroom", "living room", "hall", "garage", "office", "cellar", "attic")
-        )
-    if kind == "day":
-        return rng.choice(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"))
-    if kind == "country":
-        return draw(rng, "place")
-    return draw(rng, "noun") if kind == "word" else draw(rng, kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A tool as it is sent, and the names that it and its arguments have there."""
-
-    tool: Tool
-    name: str
-    keys: tuple[str, ...]
-    spec: dict[str, Any]
-
-
-def offered(rng: Random, tool: Tool) -> Offered:
-    """Return the tool as a client would send it."""
-    name = rng.choice(tool.names)
-    if rng.random() < 0.08:
-        name = "".join(part.capitalize() if index else part for index, part in enumerate(name.split("_")))
-    keys = tuple(rng.choice(names.split("|")) for _, names in tool.arguments)
-    described = rng.random() < 0.25
-    properties: dict[str, Any] = {}
-    for (kind, _), key in zip(tool.arguments, keys, strict=True):
-        properties[key] = dict(_N if kind in _NUMBERS else _S)
-        if described:
-            properties[key]["description"] = rng.choice(
-                (f"The {kind}", kind, f"The {kind}, for example {_value(rng, kind)}")
-            )
-    parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": list(keys)}
-    if rng.random() < 0.3:
-        parameters["additionalProperties"] = False
-    function: dict[str, Any] = {"name": name, "parameters": parameters}
-    if rng.random() < 0.75:
-        function["description"] = rng.choice(tool.does.split("|"))
-    return Offered(tool, name, keys, {"type": "function", "function": function})
-
-
-def some_tools(rng: Random) -> list[Offered]:
-    """Return some tools, the first of them the one that will be asked for; weather is asked for most."""
-    first = TOOLS[0] if rng.random() < 0.42 else rng.choice(TOOLS)
-    others = [
-        tool
-        for tool in TOOLS
-        if tool is not first and not {first.names, tool.names} >= {TOOLS[0].names, TOOLS[1].names}
-    ]
-    chosen = [first, *rng.sample(others, rng.choices((0, 1, 2), (55, 30, 15))[0])]
-    return [offered(rng, tool) for tool in chosen]
+_TOLD_APART = frozenset(("search", "gateway", "talk"))
+"""Groups whose questions somebody may also put to the model itself."""
+_TAIL = re.compile(r"(?:,? please| thanks| again| for me| right now)?[?!. ]*", re.IGNORECASE)
+"""What may stand behind a value at the end of a message: nothing that could be taken for a part of it."""
 
 
 def wanted(rng: Random, tool: Offered) -> tuple[str, dict[str, Any]]:
-    """Return a question that needs the tool, and the arguments."""
-    values = {kind: _value(rng, kind) for kind, _ in tool.tool.arguments}
-    ask = rng.choice(tool.tool.asks)
-    marks = {kind: chr(index + 1) for index, kind in enumerate(values)}
-    for kind, mark in marks.items():
-        ask = ask.replace(f"{{{kind}}}", mark)
-    said = typed(rng, ask)
-    for kind, mark in marks.items():
-        said = said.replace(mark, str(values[kind]))
-    return said, {key: values[kind] for key, (kind, _) in zip(tool.keys, tool.tool.arguments, strict=True)}
+    """Return a question that needs the tool, and the arguments: all that are required, and those of the question."""
+    return _wanted(rng, tool)[1:]
+
+
+def _wanted(rng: Random, tool: Offered) -> tuple[str, str, dict[str, Any]]:
+    """Return the question in plain words with marks for the values, as it is typed, and the arguments."""
+    arguments = tool.tool.arguments
+    values = {argument.slot: argument.kind.value(rng) for argument in arguments}
+    if rng.random() < 0.06:
+        free = {argument.slot for argument in arguments if argument.kind.how == ":"}
+        values = {slot: value.lower() if slot in free else value for slot, value in values.items()}
+    marks = {slot: chr(index + 1) for index, slot in enumerate(values)}
+    ask = _ask(rng, tool, marks)
+    said = _said(rng, ask, marks)
+    named = {slot for slot, mark in marks.items() if mark in ask}
+    for slot, mark in marks.items():
+        said = said.replace(mark, str(values[slot]))
+    return ask, said, {key: values[slot] for slot, key in tool.keys.items() if slot in named}
+
+
+def _ask(rng: Random, tool: Offered, marks: dict[str, str]) -> str:
+    """Return a way to ask with a mark for each value; it names what is required and nothing that was not sent."""
+    needed = {argument.slot for argument in tool.tool.arguments if not argument.optional}
+    while True:
+        ask = rng.choice(tool.tool.asks)
+        for slot, mark in marks.items():
+            ask = ask.replace(f"{{{slot}}}", mark)
+        ask = expand(rng, ask)
+        if needed <= {slot for slot, mark in marks.items() if mark in ask} <= tool.keys.keys():
+            return ask
+
+
+def _said(rng: Random, ask: str, marks: dict[str, str]) -> str:
+    """Return it as typed, with nothing behind a value at its end that looks like a part of the value."""
+    last = re.compile(f"[{''.join(marks.values())}]") if marks else None
+    ends = last is not None and last.match(ask.rstrip("?!. ")[-1:]) is not None
+    while True:
+        said = typed(rng, ask)
+        if last is None or not ends or _TAIL.fullmatch(last.split(said)[-1]):
+            return said
 
 
 def envelope(*calls: tuple[str, dict[str, Any]]) -> str:
@@ -241,31 +71,45 @@ def envelope(*calls: tuple[str, dict[str, Any]]) -> str:
     return compact({"tool_calls": listed})
 
 
+def needs_none(rng: Random, tools: Sequence[Offered]) -> tuple[str, str]:
+    """Return a question that no tool is needed for, or that none of them is good for, and the usual answer."""
+    kind = rng.random()
+    if kind < 0.25 and not any("search" in tool.tool.groups for tool in tools):
+        return _not_offered(rng, tools) if kind < 0.1 else _turn(_apart(rng, tools, "unknown"))
+    return _turn(known(rng, "facts.txt") if kind < 0.6 else _apart(rng, tools, "small_talk.txt"))
+
+
+def _turn(it: Exchange) -> tuple[str, str]:
+    return it.question, it.answer
+
+
+def _apart(rng: Random, tools: Sequence[Offered], name: str) -> Exchange:
+    """Return an exchange in which nobody asks for one of the tools."""
+    while True:
+        it = unknown(rng) if name == "unknown" else known(rng, name)
+        if not any(may_mean(it.question, tool.tool) for tool in tools):
+            return it
+
+
+def _not_offered(rng: Random, tools: Sequence[Offered]) -> tuple[str, str]:
+    """Return a question for a tool that is not there; what the model knows something about is left out."""
+    while True:
+        tool = rng.choice(table().tools)
+        if tool.groups & _TOLD_APART or any(alike(tool, other.tool) for other in tools):
+            continue
+        every = {argument.slot: argument.slot for argument in tool.arguments}
+        ask, said, arguments = _wanted(rng, Offered(tool, "", every, {}))
+        if arguments and not any(may_mean(said, other.tool) for other in tools):
+            return said, refusal(ask)
+
+
 def result_chat(rng: Random, tool: Offered) -> list[dict[str, Any]]:
     """Return a chat in which the tool has answered, and the model says so."""
     said, arguments = wanted(rng, tool)
-    place = str(next(iter(arguments.values())))
-    if tool.tool is TOOLS[0]:
-        kind, degrees = draw(rng, "weather"), rng.randint(-9, 39)
-        plain = expand(rng, rng.choice(_WEATHER.split("|")), {"n": (str(degrees),), "weather": (kind,)})
-        structured = json.dumps(
-            {rng.choice(("temperature", "temp", "degrees")): degrees, rng.choice(("condition", "sky", "weather")): kind}
-        )
-        as_json = rng.random() < 0.4
-        content = structured if as_json else plain
-        answer = f"The weather in {place}: {f'{kind}, {degrees} degrees' if as_json else plain}."
+    if tool.tool is table().tools[0]:
+        content, answer = _weather(rng, str(next(iter(arguments.values()))))
     else:
-        content = rng.choice(
-            (
-                str(rng.randint(1, 9999)),
-                f"{rng.randint(0, 23)}:{rng.randint(10, 59)}",
-                f"{draw(rng, 'adjective')} {draw(rng, 'noun')}",
-                "done",
-                "ok",
-                person(rng),
-            )
-        )
-        answer = f"The result is: {content}."
+        content, answer = _result(rng)
     call = {
         "id": "call_1",
         "type": "function",
@@ -277,3 +121,42 @@ def result_chat(rng: Random, tool: Offered) -> list[dict[str, Any]]:
         {"role": "tool", "tool_call_id": "call_1", "content": content},
         {"role": "assistant", "content": answer},
     ]
+
+
+def _weather(rng: Random, place: str) -> tuple[str, str]:
+    """Return what the weather tool says, in words or as JSON, and the model after it."""
+    kind, degrees = draw(rng, "weather"), rng.randint(-9, 39)
+    if rng.random() < 0.4:
+        keys = (rng.choice(("temperature", "temp", "degrees")), rng.choice(("condition", "sky", "weather")))
+        return json.dumps(dict(zip(keys, (degrees, kind), strict=True))), (
+            f"The weather in {place}: {kind}, {degrees} degrees."
+        )
+    plain = expand(rng, rng.choice(_WEATHER.split("|")), {"n": (str(degrees),), "weather": (kind,)})
+    return plain, f"The weather in {place}: {plain}."
+
+
+def _result(rng: Random) -> tuple[str, str]:
+    """Return what a tool says and the model after it, which repeats a text, and the members of an object."""
+    if rng.random() < 0.3:
+        kinds = rng.sample(("price", "name", "status", "count", "time", "city", "total", "date"), rng.randint(1, 2))
+        members = {kind: _member(rng, kind) for kind in kinds}
+        return json.dumps(members), f"The result is: {', '.join(f'{key} {value}' for key, value in members.items())}."
+    texts = (
+        str(rng.randint(1, 9999)),
+        f"{rng.randint(0, 23)}:{rng.randint(10, 59)}",
+        f"{draw(rng, 'adjective')} {draw(rng, 'noun')}",
+        rng.choice(("done", "ok", "sent", "saved", "no result", "not found", "3 results", "on time", "delivered")),
+        person(rng),
+        f"{rng.randint(100, 9999) / 100} {rng.choice(('euros', 'dollars', 'km', 'EUR', 'USD', 'kg'))}",
+    )
+    content = rng.choice(texts)
+    return content, f"The result is: {content}."
+
+
+def _member(rng: Random, kind: str) -> Any:
+    if kind in ("price", "total"):
+        return rng.choice((rng.randint(1, 999), rng.randint(100, 9999) / 100))
+    if kind == "count":
+        return rng.randint(0, 500)
+    name = {"time": "clock", "status": "status"}.get(kind, kind)
+    return table().kinds[name].value(rng)

@@ -7,8 +7,8 @@ from functools import cache
 from itertools import accumulate
 from random import Random
 
-from engine.demo.training.grammar import expand, lines_of, phrases
-from engine.demo.training.wording import typed
+from engine.demo.training.grammar import expand, lines_of, phrases, top_level
+from engine.demo.training.wording import reworded, typed
 
 CONCEPT_FORMS = phrases("topic_concept_forms")
 ACTION_FORMS = phrases("topic_action_forms")
@@ -62,18 +62,6 @@ class Topic:
         return rng.choice(ACTION_FORMS).replace("V", sentence) if listed is self.actions else sentence
 
 
-def _top_level(text: str) -> list[str]:
-    """Return the parts between the bars that are in no bracket."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "[") - (letter == "]")
-        if letter == "|" and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
-
-
 @cache
 def topics(name: str) -> tuple[Topic, ...]:
     """Return the topics of a data file."""
@@ -89,7 +77,7 @@ def topics(name: str) -> tuple[Topic, ...]:
         elif key == "W:":
             found[-1].word = text
         else:
-            {"N:": found[-1].nouns, "V:": found[-1].actions, "Q:": found[-1].questions}[key] += _top_level(text)
+            {"N:": found[-1].nouns, "V:": found[-1].actions, "Q:": found[-1].questions}[key] += top_level(text)
     return tuple(found)
 
 
@@ -101,7 +89,7 @@ def _rising_weights(name: str) -> tuple[int, ...]:
 def known(rng: Random, name: str) -> Exchange:
     """Return an exchange of a data file."""
     (topic,) = rng.choices(topics(name), cum_weights=_rising_weights(name))
-    return Exchange(typed(rng, topic.question(rng)), topic.answer, topic.short, topic.word)
+    return Exchange(typed(rng, reworded(rng, topic.question(rng))), topic.answer, topic.short, topic.word)
 
 
 def unknown(rng: Random) -> Exchange:
@@ -113,10 +101,10 @@ def unknown(rng: Random) -> Exchange:
         sentence = rng.choice(ACTION_FORMS).replace("V", expand(rng, rng.choice(UNKNOWN_VERBS)))
     else:
         sentence = expand(rng, rng.choice(lines_of("unknown.txt")))
-    return Exchange(typed(rng, sentence), _refusal(sentence), SHORT_REFUSAL, WORD_REFUSAL)
+    return Exchange(typed(rng, reworded(rng, sentence)), refusal(sentence), SHORT_REFUSAL, WORD_REFUSAL)
 
 
-def _refusal(sentence: str) -> str:
+def refusal(sentence: str) -> str:
     """Return how to refuse. The kind of question decides, so that there is nothing to guess."""
     first = sentence.split(" ", 1)[0]
     if first in ("who", "what", "when", "where", "which", "why", "whats"):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from random import Random
+
+from engine.demo.training.grammar import lines_of
 
 _PROPER = {
     "vllm": "vLLM",
@@ -104,6 +108,7 @@ _AFTER = (
     ", I forgot",
     " in practice",
 )
+_REWORDED_SHARE = 0.3
 _ENDS = ("?", "?", "?", ".", "", "", "", "!", "??", " ?", "...")
 _I = re.compile(r"\bi\b")
 _WORD = re.compile(r"[a-z]{5,}")
@@ -134,6 +139,35 @@ def typed(rng: Random, sentence: str) -> str:
     if rng.random() < 0.3:
         end = rng.choice(_ENDS)
     return _cased(rng, text + end)
+
+
+def reworded(rng: Random, sentence: str) -> str:
+    """Return the sentence, and now and then with other words for some of its words."""
+    if rng.random() >= _REWORDED_SHARE:
+        return sentence
+    found = _synonyms()
+    return _known_words().sub(
+        lambda word: rng.choice(found[word[0]]) if rng.random() < 0.5 else word[0],
+        sentence,
+    )
+
+
+@cache
+def _synonyms() -> Mapping[str, Sequence[str]]:
+    """Return what may stand for a word: the first of its line for one of the others, and these for the first."""
+    found: dict[str, list[str]] = {}
+    for line in lines_of("synonyms.txt"):
+        first, *others = line.split("|")
+        found.setdefault(first, []).extend(others)
+        for other in others:
+            found.setdefault(other, []).append(first)
+    return found
+
+
+@cache
+def _known_words() -> re.Pattern[str]:
+    longest_first = sorted(_synonyms(), key=len, reverse=True)
+    return re.compile(rf"(?<![\w/-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w/-])")
 
 
 def _hasty(rng: Random, text: str) -> str:

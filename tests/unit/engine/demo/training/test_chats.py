@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from random import Random
-from typing import Any
 
 import pytest
 
 from engine.demo.evaluation.held_out import read_cases
-from engine.demo.training import memory, tool_chats
+from engine.demo.training import memory
 from engine.demo.training.chats import Chat, chat
 from engine.demo.training.exam import fresh_chats, runs_of_five, said_in_the_exam
-from engine.demo.training.forms import form_filled
 from engine.demo.training.grammar import expand, words
 from engine.demo.training.topics import REFUSALS, topics, unknown
 
@@ -86,25 +83,6 @@ def test_what_is_remembered_was_said() -> None:
         fact = memory.new_fact(rng)
         assert fact.x.lower() in memory.told(rng, fact)[0].lower()
         assert fact.x.lower() in memory.asked(rng, fact)[1].lower()
-
-
-def test_the_values_of_a_form_stand_in_the_message() -> None:
-    rng = Random(1)
-    for _ in range(300):
-        said, answer = form_filled(rng)
-        values: dict[str, Any] = json.loads(answer)
-        moods = {"positive", "negative"}
-        assert values
-        assert all(str(value).lower() in said.lower() or value in moods for value in values.values())
-
-
-def test_a_call_fits_the_tool_that_is_sent() -> None:
-    rng = Random(1)
-    for _ in range(300):
-        tool = tool_chats.some_tools(rng)[0]
-        said, arguments = tool_chats.wanted(rng, tool)
-        assert arguments.keys() == set(tool.spec["function"]["parameters"]["required"])
-        assert all(str(value) in said for value in arguments.values())
 
 
 def test_a_template_is_expanded_by_choice_and_list() -> None:
