@@ -17,7 +17,7 @@ from tests.flow.chat import payloads
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 PATH = "/v1/chat/completions"
 MODEL = "gemma-3n-demo"
-LEAST_RIGHT = 0.77
+LEAST_RIGHT = 0.85
 """Of the exam; the model card has the figure that was measured. A better model raises it."""
 QUESTIONS = [
     *("What is a session?", "what is vLLM?", "What is streaming?", "How many requests can I send?", "Hello!"),
