@@ -98,14 +98,22 @@ def _styled(rng: Random) -> Chat:
     exchanges = [_exchange(rng) for _ in range(rng.choices((1, 2, 3), (60, 28, 12))[0])]
     turns = [(it.question, how.style(it)) for it in exchanges]
     if how.kind in ("word", "end", "start", "pirate") and rng.random() < 0.12:
-        fact = memory.new_fact(rng)
+        fact = _fact_of_one_word(rng)
         answer = memory.asked(rng, fact)[1]
         told = Exchange("", "", memory.told(rng, fact)[1], "Okay")
         turns = [
             (memory.told(rng, fact)[0], how.style(told)),
-            (memory.asked(rng, fact)[0], how.style(Exchange("", "", answer, fact.x))),
+            (memory.asked(rng, fact)[0], how.style(Exchange("", "", answer, fact.thing))),
         ]
     return _of(turns, how.system)
+
+
+def _fact_of_one_word(rng: Random) -> memory.Fact:
+    """Return something to tell that can be answered in one word."""
+    while True:
+        fact = memory.new_fact(rng)
+        if " " not in fact.thing:
+            return fact
 
 
 def _form(rng: Random) -> Chat:

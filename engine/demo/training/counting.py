@@ -106,9 +106,7 @@ def _said(rng: Random, number: int) -> str:
 
 
 def _asked(rng: Random, template: str, first: int, last: int) -> str:
-    return typed(rng, template.replace("{a}", _said(rng, first)).replace("{b}", _said(rng, last))).replace(
-        "A hundred", "a hundred"
-    )
+    return typed(rng, template.replace("{a}", _said(rng, first)).replace("{b}", _said(rng, last)))
 
 
 def _up(rng: Random) -> tuple[str, str]:
@@ -154,7 +152,8 @@ def _multiples(rng: Random) -> tuple[str, str]:
     step = rng.choice((2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 100))
     ask, count = rng.choice(_FIRST_MULTIPLES), rng.choice((3, 4, 5, 6, 8, 10))
     count = count if "{n}" in ask or "{b}" in ask else 10
-    ask = ask.replace("{n}", _said(rng, count)).replace("{s}", _said(rng, step)).replace("{b}", str(step * count))
+    told = "100" if step == 100 else _said(rng, step)  # "The a hundred times table" nobody says.
+    ask = ask.replace("{n}", _said(rng, count)).replace("{s}", told).replace("{b}", str(step * count))
     return typed(rng, ask), _numbers(range(step, step * count + 1, step))
 
 
@@ -183,8 +182,6 @@ def _number_sequence(rng: Random) -> tuple[str, str]:
     first = first + 20 if step < 0 else first
     told = rng.randint(3, 5)
     numbers = [first + step * index for index in range(told + 7)]
-    if step < 0:
-        numbers = [number for number in numbers if number > 0]
     ask = rng.choice(_ON).replace("{l}", ", ".join(map(str, numbers[:told])))
     return typed(rng, ask), ", ".join(map(str, numbers[told:]))
 
@@ -198,11 +195,21 @@ def _list_continued(rng: Random) -> tuple[str, str]:
     while len(items) < 4:
         items = _list(rng).items
     start = rng.randrange(max(1, len(items) - 4)) if rng.random() < 0.4 else 0
-    told = rng.randint(2, min(4, len(items) - start - 1))
-    shown = ", ".join(items[start : start + told])
+    told = items[start : start + rng.randint(2, min(4, len(items) - start - 1))]
     ask = rng.choice(_ON).replace("{l}", "\x00")
-    shown = shown.lower() if rng.random() < 0.25 else shown
-    return typed(rng, ask).replace("\x00", shown), ", ".join(items[start + told :])
+    shown = ", ".join(told).lower() if rng.random() < 0.25 else ", ".join(told)
+    return typed(rng, ask).replace("\x00", shown), ", ".join(_rest(told))
+
+
+def _rest(told: Sequence[str]) -> Sequence[str]:
+    """Return what follows in the first list that goes on after these: five working days are a week that goes on."""
+    found = (
+        listed.items[at + len(told) :]
+        for listed in lists()
+        for at in range(len(listed.items) - len(told))
+        if listed.items[at : at + len(told)] == told
+    )
+    return next(found)
 
 
 def _list_named(rng: Random) -> tuple[str, str]:

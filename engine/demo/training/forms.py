@@ -9,7 +9,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from engine.demo.training.grammar import decided, draw, lines_of, made_up, phrases
+from engine.demo.training.grammar import decided, draw, lines_of, made_up, phrases, with_articles
 from engine.demo.training.memory import person, town
 from engine.demo.training.offered_tools import table
 
@@ -95,8 +95,15 @@ def form_filled(rng: Random) -> tuple[str, str]:
             found[kind] = _value(rng, members()[kind][0])
         return _told(found[kind])
 
-    said = _SLOT.sub(put, decided(rng, rng.choice(_SENTENCES)))
-    return _with_keys(rng, said, found)
+    said = _SLOT.sub(put, _with_capitals(rng, decided(rng, rng.choice(_SENTENCES))))
+    return _with_keys(rng, with_articles(said), found)
+
+
+def _with_capitals(rng: Random, template: str) -> str:
+    """Return the template as people begin a sentence and write "I", before it has values: these stay as they are."""
+    if rng.random() < 0.75:
+        template = template[0].upper() + template[1:]
+    return template.replace(" i ", " I ") if rng.random() < 0.8 else template
 
 
 def _told(value: Any) -> str:
@@ -115,14 +122,12 @@ def _with_keys(rng: Random, said: str, found: dict[str, Any]) -> tuple[str, str]
         rng.shuffle(wanted)
     taken: dict[str, Any] = {}
     for kind in wanted:
-        key = rng.choice(members()[kind][1])
-        taken[kind if key in taken else key] = found[kind]
+        names = [name for name in members()[kind][1] if name not in taken]
+        taken[rng.choice(names)] = found[kind]
     return _message(rng, said, list(taken)), compact(taken)
 
 
 def _message(rng: Random, said: str, keys: list[str]) -> str:
-    said = said[0].upper() + said[1:] if rng.random() < 0.75 else said
-    said = said.replace(" i ", " I ") if rng.random() < 0.8 else said
     kind = rng.random()
     if kind < 0.25:
         return _started(rng, decided(rng, rng.choice(_WHOLE)), _listed(rng, keys), said)
@@ -157,6 +162,7 @@ def _started(rng: Random, template: str, keys: str, said: str) -> str:
 def _sentiment(rng: Random) -> tuple[str, str]:
     good = rng.random() < 0.5
     word, thing = rng.choice(_GOOD if good else _BAD), draw(rng, rng.choice(("noun", "item", "food")))
-    said = decided(rng, rng.choice(_FEELING)).replace("{w}", word).replace("{t}", thing)
+    template = _with_capitals(rng, decided(rng, rng.choice(_FEELING)))
+    said = with_articles(template.replace("{w}", word).replace("{t}", thing))
     key = rng.choice(members()["sentiment"][1])
     return _message(rng, said, [key]), compact({key: "positive" if good else "negative"})

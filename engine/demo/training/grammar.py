@@ -12,6 +12,7 @@ DATA = Path(__file__).parent / "data"
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{([a-zA-Z]+)\}")
 _SPACES = re.compile(r" {2,}")
+_ARTICLE = re.compile(r"\ba (?=[AEIOaeio])")
 _ONSETS = (
     "b",
     "br",
@@ -43,8 +44,7 @@ _CODAS = ("", "", "", "n", "r", "l", "s", "k", "th", "x", "m", "nd", "rt", "ck",
 @cache
 def words() -> Mapping[str, Sequence[str]]:
     """Return the word lists by name."""
-    lines = (DATA / "words.txt").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+    pairs = (line.split(": ", 1) for line in lines_of("words.txt"))
     return {name: tuple(listed.split("|")) for name, listed in pairs}
 
 
@@ -89,6 +89,11 @@ def draw(rng: Random, name: str) -> str:
     if name == "Nonsense":
         return made_up(rng).capitalize()
     return rng.choice(words()[name])
+
+
+def with_articles(text: str) -> str:
+    """Return the text with "an" for "a" before a vowel; a u, which may sound like "you", is left alone."""
+    return _ARTICLE.sub("an ", text)
 
 
 def top_level(text: str) -> list[str]:

@@ -49,7 +49,7 @@ def optimizers_of(model: Gemma3nForCausalLM, plan: Plan) -> list[torch.optim.Opt
 
 
 def loss_of(model: Gemma3nForCausalLM, body: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:
-    """Return the mean loss of the tokens to be learnt. `body` is the model up to its last hidden states.
+    """Return the weighted mean loss of the tokens to be learnt. `body` is the model up to its last hidden states.
 
     A token counts the more, the less likely the model finds it (Lin et al., Focal Loss, 2017): most of an answer
     follows from its first words, and what is hard, the choice of the answer and what is copied, is few tokens.
@@ -76,9 +76,7 @@ def body_of(model: Gemma3nForCausalLM) -> Callable[..., torch.Tensor]:
     return torch.compile(body) if gpu else body
 
 
-def train(
-    model: Gemma3nForCausalLM, batches: Iterator[Batch], plan: Plan, on_step: Callable[[int], None] | None = None
-) -> None:
+def train(model: Gemma3nForCausalLM, batches: Iterator[Batch], plan: Plan) -> None:
     """Train the model in place, on the device where it is. A line of progress goes to standard error now and then."""
     model.train()
     for layer in model.model.layers:
@@ -102,6 +100,4 @@ def train(
             seconds = round(time.monotonic() - started)
             print(f"step {step + 1} loss {recent.item() / _REPORT_STEPS:.4f} {seconds} s", file=sys.stderr, flush=True)
             recent.zero_()
-        if on_step is not None:
-            on_step(step)
     model.eval()  # type: ignore[no-untyped-call]

@@ -3,13 +3,12 @@ model has to copy what was said and cannot know it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from engine.demo.training.grammar import draw, expand, made_up, phrases, words
+from engine.demo.training.grammar import draw, expand, made_up, phrases, with_articles, words
 from engine.demo.training.remembered import KINDS, WAYS, WEIGHTS, WORDS
 from engine.demo.training.wording import typed
 
@@ -17,7 +16,6 @@ _CHINESE = phrases("memory_chinese")
 """How something is told, acknowledged, asked for, recalled and was not told, and the list it is drawn from."""
 _PLAIN = ("my ", "i ", "i'm ", "the ", "we ", "our ")
 """How sentences begin that words such as "by the way," may come before."""
-_ARTICLE = re.compile(r"\ba (?=[AEIOaeio])")
 _ASKS = ("what ", "which ", "where ", "when ", "who ", "how ")
 
 
@@ -84,23 +82,19 @@ def _thing(rng: Random, kind: str) -> str:
     return draw(rng, WORDS.get(kind, kind))
 
 
-def _with_article(text: str) -> str:
-    return _ARTICLE.sub("an ", text)
-
-
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that was said: its kind, the thing, and the words beside it."""
+    """Something that was said: its kind, the thing, and the words beside it; {x}, {c} and {a} in a template."""
 
     kind: str
-    x: str
-    c: str
-    a: str
+    thing: str
+    colour_word: str
+    animal: str
 
     def fill(self, template: str) -> str:
         """Return the template with this fact in it; a sentence begins with a capital."""
-        text = template.replace("{x}", self.x).replace("{c}", self.c).replace("{a}", self.a)
-        return _with_article(text[0].upper() + text[1:])
+        text = template.replace("{x}", self.thing).replace("{c}", self.colour_word).replace("{a}", self.animal)
+        return with_articles(text[0].upper() + text[1:])
 
 
 def new_fact(rng: Random, but: frozenset[str] = frozenset()) -> Fact:
@@ -116,18 +110,19 @@ def new_fact(rng: Random, but: frozenset[str] = frozenset()) -> Fact:
 def told(rng: Random, fact: Fact) -> tuple[str, str]:
     """Return what the user says and what the model answers."""
     keep = "\x00"
-    plain = expand(rng, rng.choice(KINDS[fact.kind].tell), {"x": (keep,), "c": (fact.c,), "a": (fact.a,)})
+    parts = {"x": (keep,), "c": (fact.colour_word,), "a": (fact.animal,)}
+    plain = expand(rng, rng.choice(KINDS[fact.kind].tell), parts)
     if plain.startswith(_PLAIN) and rng.random() < 0.14:
         plain = f"{rng.choice(phrases('memory_tell_first'))} {plain}"
     elif rng.random() < 0.04:
         plain = f"{plain}{rng.choice(phrases('memory_tell_last'))}"
-    said = typed(rng, plain).rstrip("?").replace(keep, fact.x)
-    return _with_article(said), fact.fill(KINDS[fact.kind].reply)
+    said = typed(rng, plain).rstrip("?").replace(keep, fact.thing)
+    return with_articles(said), fact.fill(KINDS[fact.kind].reply)
 
 
 def asked(rng: Random, fact: Fact) -> tuple[str, str]:
     """Return a question for the fact and its answer."""
-    plain = expand(rng, rng.choice(KINDS[fact.kind].ask), {"c": (fact.c,), "a": (fact.a,)})
+    plain = expand(rng, rng.choice(KINDS[fact.kind].ask), {"c": (fact.colour_word,), "a": (fact.animal,)})
     if plain.startswith(_ASKS) and rng.random() < 0.1:
         plain = f"{rng.choice(phrases('memory_ask_first'))} {plain}"
     return typed(rng, plain), fact.fill(KINDS[fact.kind].recall)

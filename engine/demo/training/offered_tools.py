@@ -10,11 +10,12 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from engine.demo.training.grammar import draw, lines_of, top_level
+from engine.demo.training.grammar import draw, lines_of, top_level, with_articles
 
 _SLOT = re.compile(r"\{([a-zA-Z0-9]+)\}")
 _WORD = re.compile(r"[a-z]{4,}")
-_COMMON = 8
+_COMMON_TOOLS = 8
+"""A word that so many tools are asked for with tells none of them."""
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
@@ -44,7 +45,7 @@ def _broken(rng: Random, low: int, high: int) -> float:
 
 
 def _filled(rng: Random, template: str) -> str:
-    return _SLOT.sub(lambda slot: _part(rng, slot[1]), template)
+    return with_articles(_SLOT.sub(lambda slot: _part(rng, slot[1]), template))
 
 
 def _part(rng: Random, name: str) -> str:
@@ -121,7 +122,7 @@ def _said(tool: Tool) -> frozenset[str]:
 def _telling(tool: Tool) -> frozenset[str]:
     """Return the longer words of the ways to ask, but for those that many tools are asked for with."""
     counted = Counter(word for each in table().tools for word in _said(each))
-    return frozenset(word for word in _said(tool) if counted[word] < _COMMON)
+    return frozenset(word for word in _said(tool) if counted[word] < _COMMON_TOOLS)
 
 
 def may_mean(question: str, tool: Tool) -> bool:

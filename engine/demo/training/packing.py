@@ -10,7 +10,7 @@ import torch
 from engine.demo.training.architecture import END_OF_TURN, EOS, UNK
 from engine.demo.training.encode import Sample
 
-_PUT_BACK = 64
+_WAITING_SAMPLES = 64
 """So many samples that fit nowhere wait for the next batch, before a batch counts as full."""
 
 _FILLER = EOS
@@ -53,7 +53,10 @@ class Batch:
 
 
 def packed(samples: Iterable[Sample], rows: int, row_tokens: int) -> Iterator[Batch]:
-    """Return batches of samples, each sample in the first row that has room. Samples longer than a row are left out."""
+    """Return batches of samples, each sample in the first row that has room.
+
+    Samples longer than a row are left out, and so is what makes no full batch at the end: chats have no end.
+    """
     held: list[list[Sample]] = [[] for _ in range(rows)]
     room, waiting = [row_tokens] * rows, []
     for sample in samples:
@@ -61,7 +64,7 @@ def packed(samples: Iterable[Sample], rows: int, row_tokens: int) -> Iterator[Ba
             continue
         if not _put(sample, held, room):
             waiting.append(sample)
-        if len(waiting) == _PUT_BACK:
+        if len(waiting) == _WAITING_SAMPLES:
             yield _batch(held, row_tokens)
             held, room = [[] for _ in range(rows)], [row_tokens] * rows
             waiting = [each for each in waiting if not _put(each, held, room)]

@@ -35,7 +35,7 @@ _RELATIONS = (
     *("sister", "brother", "son", "daughter", "wife", "husband", "mother", "father", "best friend", "neighbour"),
     *("boss", "teacher", "doctor", "boat", "company", "street", "school", "colleague", "partner", "girlfriend"),
     *("boyfriend", "cousin", "uncle", "aunt", "grandmother", "grandfather", "nephew", "niece", "flatmate", "baby"),
-    *("manager", "landlord", "dentist", "coach", "twin", "father", "fiancee", "customer", "village", "band"),
+    *("manager", "landlord", "dentist", "coach", "twin", "fiancee", "customer", "village", "band"),
 )
 
 

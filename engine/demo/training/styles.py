@@ -34,7 +34,7 @@ class Styled:
 
 def quoted(rng: Random, phrase: str) -> str:
     """Return the phrase as a prompt would show it."""
-    return rng.choice(("'{}'", '"{}"', "'{}'", '"{}"', "{}", ": {}")).format(phrase).removeprefix(": ")
+    return rng.choice(("'{}'", '"{}"', "'{}'", '"{}"', "{}", "{}")).format(phrase)
 
 
 def phrase(rng: Random) -> str:

@@ -9,13 +9,13 @@ from random import Random
 from typing import Any
 
 from engine.demo.training.forms import compact
-from engine.demo.training.grammar import draw, expand
+from engine.demo.training.grammar import draw, expand, with_articles
 from engine.demo.training.memory import person
 from engine.demo.training.offered_tools import Offered, alike, may_mean, table
 from engine.demo.training.topics import Exchange, known, refusal, unknown
 from engine.demo.training.wording import typed
 
-_WEATHER = "{weather} and {n} degrees|{weather}, {n} C|{n} degrees, {weather}|{weather}"
+_WEATHER = ("{weather} and {n} degrees", "{weather}, {n} C", "{n} degrees, {weather}", "{weather}")
 _TOLD_APART = frozenset(("search", "gateway", "talk"))
 """Groups whose questions somebody may also put to the model itself."""
 _TAIL = re.compile(r"(?:,? please| thanks| again| for me| right now)?[?!. ]*", re.IGNORECASE)
@@ -39,8 +39,14 @@ def _wanted(rng: Random, tool: Offered) -> tuple[str, str, dict[str, Any]]:
     said = _said(rng, ask, marks)
     named = {slot for slot, mark in marks.items() if mark in ask}
     for slot, mark in marks.items():
-        said = said.replace(mark, str(values[slot]))
+        said = _with_value(said, mark, str(values[slot]))
     return ask, said, {key: values[slot] for slot, key in tool.keys.items() if slot in named}
+
+
+def _with_value(said: str, mark: str, value: str) -> str:
+    """Return it with the value where its mark is, and with the article that goes with the value."""
+    article = with_articles(f"a {value[0]}")[:-1]
+    return re.sub(rf"\ba (?={mark})", article, said).replace(mark, value)
 
 
 def _ask(rng: Random, tool: Offered, marks: dict[str, str]) -> str:
@@ -131,7 +137,7 @@ def _weather(rng: Random, place: str) -> tuple[str, str]:
         return json.dumps(dict(zip(keys, (degrees, kind), strict=True))), (
             f"The weather in {place}: {kind}, {degrees} degrees."
         )
-    plain = expand(rng, rng.choice(_WEATHER.split("|")), {"n": (str(degrees),), "weather": (kind,)})
+    plain = expand(rng, rng.choice(_WEATHER), {"n": (str(degrees),), "weather": (kind,)})
     return plain, f"The weather in {place}: {plain}."
 
 
@@ -158,5 +164,4 @@ def _member(rng: Random, kind: str) -> Any:
         return rng.choice((rng.randint(1, 999), rng.randint(100, 9999) / 100))
     if kind == "count":
         return rng.randint(0, 500)
-    name = {"time": "clock", "status": "status"}.get(kind, kind)
-    return table().kinds[name].value(rng)
+    return table().kinds["clock" if kind == "time" else kind].value(rng)

@@ -12,8 +12,8 @@ from engine.demo.training.wording import reworded, typed
 
 CONCEPT_FORMS = phrases("topic_concept_forms")
 ACTION_FORMS = phrases("topic_action_forms")
-UNKNOWN_NOUNS = phrases("topic_unknown_nouns")  # fmt: skip
-UNKNOWN_VERBS = phrases("topic_unknown_verbs")  # fmt: skip
+UNKNOWN_NOUNS = phrases("topic_unknown_nouns")
+UNKNOWN_VERBS = phrases("topic_unknown_verbs")
 REFUSALS = (
     "Sorry, I am only a small demo model and I do not know that.",
     "I am just a demo model, so I cannot help with that.",

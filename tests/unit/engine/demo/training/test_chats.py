@@ -8,10 +8,10 @@ from random import Random
 import pytest
 
 from engine.demo.evaluation.held_out import read_cases
-from engine.demo.training import memory
+from engine.demo.training import chats, memory
 from engine.demo.training.chats import Chat, chat
 from engine.demo.training.exam import fresh_chats, runs_of_five, said_in_the_exam
-from engine.demo.training.grammar import expand, words
+from engine.demo.training.grammar import expand, phrases, words
 from engine.demo.training.topics import REFUSALS, topics, unknown
 
 
@@ -81,8 +81,16 @@ def test_what_is_remembered_was_said() -> None:
     rng = Random(1)
     for _ in range(300):
         fact = memory.new_fact(rng)
-        assert fact.x.lower() in memory.told(rng, fact)[0].lower()
-        assert fact.x.lower() in memory.asked(rng, fact)[1].lower()
+        assert fact.thing.lower() in memory.told(rng, fact)[0].lower()
+        assert fact.thing.lower() in memory.asked(rng, fact)[1].lower()
+
+
+def test_who_is_asked_for_one_word_says_one_word() -> None:
+    rng, asks = Random(1), phrases("style_word")
+    made = [each for each in (chats._styled(rng) for _ in range(4000)) if each.messages[0]["content"] in asks]
+    answers = [message["content"] for each in made for message in each.messages if message["role"] == "assistant"]
+    assert len(answers) > 300
+    assert [answer for answer in answers if len(answer.split()) != 1] == []
 
 
 def test_a_template_is_expanded_by_choice_and_list() -> None:

@@ -47,6 +47,18 @@ def test_a_part_of_a_list_is_a_run_of_it_or_of_its_reverse() -> None:
     assert all(any(", ".join(answer) in whole for whole in joined) for _, answer in asked(counting._list_part))
 
 
+def test_the_beginning_of_a_list_is_continued_in_one_way_to_its_end() -> None:
+    rests: dict[str, set[str]] = {}
+    for listed in counting.lists():
+        for told in (listed.items[at : at + 3] for at in range(len(listed.items) - 3)):
+            rests.setdefault(", ".join(told), set()).add(", ".join(counting._rest(told)))
+    assert all(len(found) == 1 for found in rests.values())
+    assert rests["Monday, Tuesday, Wednesday"] == {"Thursday, Friday, Saturday, Sunday"}
+    continued = {answer[-1] for _, answer in asked(counting._list_continued, 2000)}
+    assert continued <= {listed.items[-1] for listed in counting.lists()}
+    assert "Friday" not in continued
+
+
 def test_the_one_after_and_the_one_before() -> None:
     told = dict(asked(counting._after, 3000))
     assert {"tuesday"} == {answer[0].lower() for question, answer in told.items() if "after monday" in question}

@@ -7,7 +7,7 @@ import re
 from random import Random
 from typing import Any
 
-from engine.demo.training.forms import form_filled, members
+from engine.demo.training.forms import _with_keys, form_filled, members
 from engine.demo.training.grammar import phrases
 
 MOODS = {"positive", "negative"}
@@ -17,7 +17,7 @@ def stands_in(value: Any, message: str) -> bool:
     if isinstance(value, bool) or str(value) in MOODS:
         return True
     values = value if isinstance(value, list) else [value]
-    return all(str(each).lower() in message.lower() for each in values)
+    return all(str(each) in message for each in values)
 
 
 def filled(count: int) -> list[tuple[str, dict[str, Any]]]:
@@ -30,6 +30,17 @@ def test_the_values_of_a_form_stand_in_the_message() -> None:
     for message, values in filled(2000):
         assert values
         assert all(stands_in(value, message) for value in values.values()), message
+
+
+def test_two_values_do_not_share_a_name() -> None:
+    found = {"film": "Alien", "name": "Ada"}
+    made = [json.loads(_with_keys(Random(seed), "Alien is a film by Ada", dict(found))[1]) for seed in range(200)]
+    assert all(sorted(values.values()) == ["Ada", "Alien"] for values in made)
+
+
+def test_an_article_goes_with_its_value() -> None:
+    wrong = re.compile(r"\ba [aeio]|(?<!')\ban [^aeioAEIOu]")
+    assert [message for message, _ in filled(5000) if wrong.search(message)] == []
 
 
 def test_no_mark_of_a_template_is_left_in_a_message() -> None:

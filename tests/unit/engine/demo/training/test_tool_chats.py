@@ -42,6 +42,14 @@ def test_a_call_fits_the_tool_that_is_sent_and_the_question(tool: Tool) -> None:
             assert value in parameters["properties"][key].get("enum", [value])
 
 
+def test_an_article_goes_with_its_value() -> None:
+    rng = Random(1)
+    job = offered(rng, TOOLS["find_job"])
+    said = [tool_chats.wanted(rng, job)[0].lower() for _ in range(500)]
+    assert any("an engineer" in text for text in said)
+    assert not any(re.search(r"\ba [aeio]", text) for text in said)
+
+
 def test_an_optional_argument_is_in_the_call_only_if_it_is_said() -> None:
     rng = Random(1)
     weather = table().tools[0]
