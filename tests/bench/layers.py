@@ -19,7 +19,7 @@ from tests.bench.load import Load
 from tests.bench.measure import Measured, measure
 from tests.bench.processes import KEY, MODEL, BenchRedis, Started, bench_redis, gateway, simulated_engine
 from tests.bench.table import Cell, listed, percent, ratio, table
-from tests.bench.trial import Effort, Trial, added_p50_ms, alone, by_turns, cost_of_request, typical
+from tests.bench.trial import Effort, Trial, added_p50_ms, alone, by_turns
 
 _UNLIMITED = {
     "limits.requests_per_minute": "0",
@@ -74,12 +74,25 @@ LAYERS = (
 
 
 @dataclass(frozen=True, slots=True)
+class SessionTurn:
+    """One turn in a session, and right after it a request without one, on the same server."""
+
+    turn: Measured
+    rest: Measured
+
+    @property
+    def times_rest(self) -> float | None:
+        """How many times a request without a session a turn costs."""
+        return ratio(self.turn.cpu_us_per_request, self.rest.cpu_us_per_request)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Every layer's trial, the cost of a session's turn, and what the engine does alone."""
 
     alone: Trial
     layers: dict[str, Trial]
-    session_turn: Measured
+    session: SessionTurn
 
     def rows(self) -> list[list[Cell]]:
         """Return the table's rows."""
@@ -89,20 +102,20 @@ class Report:
 
     def _session_rows(self, relay: Trial) -> list[list[Cell]]:
         """Return what a turn costs, and what of it is for the session: all that the last layer does not cost too."""
-        turn, rest = self.session_turn, list(self.layers.values())[-1].many
+        turn, rest = self.session.turn, self.session.rest
+        everything, times_rest = list(self.layers.values())[-1].times_request(relay), self.session.times_rest
         session_us = _less(turn.cpu_us_per_request, rest.cpu_us_per_request)
         session_redis_us = _less(turn.redis_us_per_request, rest.redis_us_per_request)
-        share = percent(session_us / rest.cpu_us_per_request) if session_us and rest.cpu_us_per_request else None
-        relay_us = relay.many.cpu_us_per_request
         return [
             [
                 *(f"one turn in a session ({_TURNS} turns each)", turn.cpu_us_per_request),
-                *(ratio(turn.cpu_us_per_request, relay_us), None, None, None),
+                *(_times(everything, times_rest), None, None, None),
                 *(turn.rps, None, turn.redis_us_per_request, listed(turn.errors), None),
             ],
             [
-                *(f"of it recall and append: {share or '–'} of the rest", session_us),
-                *(ratio(session_us, relay_us), None, None, None, None, None, session_redis_us, None, None),
+                *(f"of it recall and append: {percent(times_rest - 1) if times_rest else '–'} of the rest", session_us),
+                *(_times(everything, _less(times_rest, 1)), None, None, None),
+                *(None, None, session_redis_us, None, None),
             ],
         ]
 
@@ -113,9 +126,18 @@ def run(effort: Effort, layers: Sequence[Layer] = LAYERS, sessions: int = _SESSI
         without = alone(engine, effort)
         servers = {layer.name: running.enter_context(layer.running(engine, redis)) for layer in layers}
         trials = by_turns(servers, effort, redis.tree)
-        last = servers[layers[-1].name]
-        turns = [_session_turn(last, effort, redis, sessions) for _ in range(effort.rounds)]
-    return Report(without, trials, typical(turns, cost_of_request))
+        session = _session(servers[layers[-1].name], effort, redis, sessions)
+    return Report(without, trials, session)
+
+
+def _session(server: Started, effort: Effort, redis: BenchRedis, count: int) -> SessionTurn:
+    """Return the round in which a turn cost neither much nor little beside the request after it."""
+    load = Load(server.chat_url, effort.at_once, effort.seconds, key=KEY, model=MODEL)
+    rounds = [
+        SessionTurn(_session_turn(server, effort, redis, count), measure(load, server.tree, redis.tree))
+        for _ in range(effort.rounds)
+    ]
+    return sorted(rounds, key=lambda each: each.times_rest or float("inf"))[(len(rounds) - 1) // 2]
 
 
 def _session_turn(server: Started, effort: Effort, redis: BenchRedis, count: int) -> Measured:
@@ -130,6 +152,10 @@ def _session_turn(server: Started, effort: Effort, redis: BenchRedis, count: int
 
 def _less(cost: float | None, other: float | None) -> float | None:
     return None if cost is None or other is None else cost - other
+
+
+def _times(times: float | None, of_it: float | None) -> float | None:
+    return None if times is None or of_it is None else times * of_it
 
 
 def _row(name: str, trial: Trial, relay: Trial, alone: Trial) -> list[Cell]:
