@@ -64,7 +64,7 @@ def packed(samples: Iterable[Sample], rows: int, row_tokens: int) -> Iterator[Ba
             continue
         if not _put(sample, held, room):
             waiting.append(sample)
-        if len(waiting) == _WAITING_SAMPLES:
+        if len(waiting) >= _WAITING_SAMPLES:
             yield _batch(held, row_tokens)
             held, room = [[] for _ in range(rows)], [row_tokens] * rows
             waiting = [each for each in waiting if not _put(each, held, room)]

@@ -42,8 +42,9 @@ def test_every_chat_stands_whole_in_a_row_and_what_is_to_be_learnt_beside_it() -
 def test_a_chat_longer_than_a_row_is_left_out() -> None:
     from engine.demo.training.packing import packed  # noqa: PLC0415
 
-    (batch,) = islice(packed(cycle([_sample(1, 33), _sample(2, 30)]), rows=2, row_tokens=32), 1)
-    assert set(batch.ids[batch.chats > 0].tolist()) == {12}
+    for batch in islice(packed(cycle([_sample(1, 33), _sample(2, 30)]), rows=2, row_tokens=32), 100):
+        assert set(batch.ids[batch.chats > 0].tolist()) == {12}
+        assert (batch.chats[:, :30] == 1).all()  # Nor does it take the place of another in the next batches.
 
 
 def test_a_token_sees_what_stands_before_it_in_its_chat_and_no_further_than_the_window() -> None:

@@ -31,5 +31,5 @@ def test_a_word_is_swapped_for_one_that_means_the_same() -> None:
 
 
 def test_a_path_or_a_part_of_a_word_is_not_reworded() -> None:
-    for sentence in ("what is /v1/chat/completions", "a chatty answerphone"):
+    for sentence in ("what is /v1/chat/completions", "a chatty answerphone", "the superuser of /v1/list"):
         assert {reworded(Random(seed), sentence) for seed in range(100)} == {sentence}
