@@ -27,6 +27,24 @@ from urllib.parse import SplitResult, urlsplit
 
 import uvloop
 
+SDK_HEADERS = (
+    "Accept-Encoding: gzip, deflate",
+    "Connection: keep-alive",
+    "accept: application/json",
+    "content-type: application/json",
+    "user-agent: AsyncOpenAI/Python 3.57.0",
+    "x-stainless-lang: python",
+    "x-stainless-package-version: 3.57.0",
+    "x-stainless-os: Linux",
+    "x-stainless-arch: x64",
+    "x-stainless-runtime: CPython",
+    "x-stainless-runtime-version: 3.11.7",
+    "x-stainless-async: async:asyncio",
+    "x-stainless-retry-count: 0",
+    "x-stainless-read-timeout: 600",
+)
+"""What the openai SDK sends beside host, credential and length; a test compares. Heads cost gateways as bodies do."""
+
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"(?i)content-length:\s*(\d+)")
 _EVENT = b"data: {"
@@ -78,8 +96,7 @@ def request_bytes(load: Load, session: str | None) -> bytes:
     if load.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     encoded = json.dumps(body).encode()
-    lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.netloc}", f"Authorization: Bearer {load.key}"]
-    lines += ["Content-Type: application/json", "Accept: application/json", "User-Agent: OpenAI/Python 2.25.0"]
+    lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.netloc}", *SDK_HEADERS, f"Authorization: Bearer {load.key}"]
     lines += [f"X-Session-Id: {session}"] if session else []
     return "\r\n".join([*lines, f"Content-Length: {len(encoded)}", "", ""]).encode() + encoded
 
