@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, NewType, Protocol
 
+from gateway.value import value
+
 RequestId = NewType("RequestId", str)
 SessionId = NewType("SessionId", str)
 
@@ -97,7 +99,8 @@ class Caller:
         return self.tier.priority if self.tier else 0
 
 
-class Call(NamedTuple):
+@value
+class Call:
     """One request at the door of the pipeline: authenticated, its body read, nothing in it looked at yet."""
 
     request_id: RequestId
@@ -118,7 +121,8 @@ class ToolUse:
     max_calls: int
 
 
-class Asked(NamedTuple):
+@value
+class Asked:
     """What the client asked for, checked field by field. `body` holds only fields an engine may see."""
 
     endpoint: Endpoint
@@ -152,7 +156,8 @@ class History:
 NO_HISTORY = History()
 
 
-class Prompt(NamedTuple):
+@value
+class Prompt:
     """What the engine will be sent, and what it is expected to cost."""
 
     endpoint: Endpoint
@@ -187,7 +192,8 @@ class Prompt(NamedTuple):
         return self.alias or self.model
 
 
-class Demand(NamedTuple):
+@value
+class Demand:
     """What a request asks of the engines: where it may go, what it costs there, and for whom it waits."""
 
     model: str
@@ -200,7 +206,8 @@ class Demand(NamedTuple):
     priority: int = 0
 
 
-class Usage(NamedTuple):
+@value
+class Usage:
     """Tokens of one answer as the engine counted them."""
 
     prompt_tokens: int
@@ -232,7 +239,8 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-class EngineRequest(NamedTuple):
+@value
+class EngineRequest:
     """One HTTP request to an engine. `headers` are complete but for host, content-length and connection."""
 
     method: str

@@ -94,7 +94,7 @@ class Pipeline:
         """
         expected = self._limiter.expected(call.caller, prompt)
         if room_tokens:
-            expected = expected._replace(prompt_tokens=min(expected.prompt_tokens, room_tokens))
+            expected = replace(expected, prompt_tokens=min(expected.prompt_tokens, room_tokens))
         elif self._is_near_a_limit(call, prompt, expected):
             demand = _demand(call, prompt, home, expected.prompt_tokens)
             longest_tokens = max(self._context_tokens(prompt))
@@ -102,7 +102,7 @@ class Pipeline:
             if counted is not None:
                 check_fits(prompt, counted.tokens, max(longest_tokens, counted.max_model_len_tokens))
                 self._limiter.check_fits(call.caller, prompt, counted.tokens)
-                expected = expected._replace(prompt_tokens=counted.tokens)
+                expected = replace(expected, prompt_tokens=counted.tokens)
         return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
 
     def _is_near_a_limit(self, call: Call, prompt: Prompt, expected: Expected) -> bool:
@@ -147,7 +147,7 @@ class Pipeline:
             if counted.tokens <= room_tokens or not recall.trim(excess_tokens):
                 longest_tokens = max(*self._context_tokens(prompt), counted.max_model_len_tokens)
                 check_fits(prompt, counted.tokens, longest_tokens)
-                return prompt._replace(counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
+                return replace(prompt, counted_tokens=counted.tokens - prompt.media_tokens, text_bytes=0)
             prompt = self._compose(call, asked, recall)
         return prompt
 

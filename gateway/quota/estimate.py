@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
-from typing import NamedTuple, Self
+from typing import Self
 
 from gateway.domain import Prompt, Usage
+from gateway.value import value
 
 _WEIGHT = 0.1
 _FIRST_TOKENS_PER_BYTE = 0.5
@@ -22,7 +23,8 @@ _LEAST_BYTES = 64
 _MAX_OUTPUTS = 10_000
 
 
-class Expected(NamedTuple):
+@value
+class Expected:
     """Tokens, both upper-biased."""
 
     prompt_tokens: int

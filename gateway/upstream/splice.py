@@ -7,6 +7,7 @@ microseconds. A `"` inside a JSON text is escaped, so the marker cannot occur wi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
@@ -62,7 +63,7 @@ class ChunkSplicer:
         if not counted:
             return None
         completion_tokens = sum(usage.completion_tokens for usage in counted)
-        return counted[0]._replace(completion_tokens=completion_tokens)
+        return replace(counted[0], completion_tokens=completion_tokens)
 
     def splice(self, payload: bytes) -> bytes:
         """Return the payload for the client, `b""` for one that it does not get. Raises EngineFailure."""

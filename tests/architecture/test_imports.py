@@ -30,6 +30,7 @@ LAYERS: list[frozenset[str]] = [
     frozenset({"telemetry"}),
     frozenset({"errors"}),
     frozenset({"domain"}),
+    frozenset({"value"}),
     frozenset({""}),  # The package itself, which has the version and nothing else.
 ]
 RANKS = {component: rank for rank, layer in enumerate(LAYERS) for component in layer}
@@ -130,13 +131,10 @@ def test_the_web_framework_stays_at_the_edge() -> None:
     assert importers == WEB_FRAMEWORK
 
 
-def test_the_domain_needs_nothing_but_the_standard_library() -> None:
-    wrong = [
-        each
-        for each in imports("gateway")
-        if each.importer == "gateway.domain" and root_of(each.target) not in sys.stdlib_module_names
-    ]
-    assert places(wrong) == []
+@pytest.mark.parametrize(("module", "also"), [("domain", {"gateway.value"}), ("value", set())])
+def test_what_everything_stands_on_needs_nothing_but_the_standard_library(module: str, also: set[str]) -> None:
+    needed = {each.target for each in imports("gateway") if each.importer == f"gateway.{module}"}
+    assert {name for name in needed if root_of(name) not in sys.stdlib_module_names} == also
 
 
 def test_the_errors_need_nothing_but_the_domain() -> None:

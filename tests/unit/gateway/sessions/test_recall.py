@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -414,7 +415,7 @@ async def test_a_new_answer_takes_the_place_of_the_last_when_it_is_appended(plac
         with await place.room.recall(caller, asked(record.id)) as recall:
             await recall.append([{"role": "user", "content": text}], {"role": "assistant", "content": text}, "stop")
     before = (await place.store.read_whole(caller, record.id))[1]
-    again = asked(record.id)._replace(regenerate=True, body={"messages": ()})
+    again = replace(asked(record.id), regenerate=True, body={"messages": ()})
     with await place.room.recall(caller, again) as recall:
         assert [each["content"] for each in recall.history.messages] == ["one", "one", "two"]
     assert (await place.store.read_whole(caller, record.id))[1] == before
@@ -429,7 +430,7 @@ async def test_a_new_answer_takes_the_place_of_the_last_when_it_is_appended(plac
 async def test_without_a_question_there_is_nothing_to_answer_again(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     with pytest.raises(InvalidRequest) as caught:
-        await place.room.recall(caller, asked(record.id)._replace(regenerate=True, body={"messages": ()}))
+        await place.room.recall(caller, replace(asked(record.id), regenerate=True, body={"messages": ()}))
     assert caught.value.envelope()["error"]["code"] == "nothing_to_regenerate"
     assert await place.is_free(caller, record.id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -481,7 +482,7 @@ async def test_what_vllm_says_beyond_openai_is_left_out_where_it_says_nothing() 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_answer_calls_the_model_as_the_client_did(stream: bool) -> None:
-    what = prompt(stream=stream)._replace(alias="gpt-4o-mini")
+    what = replace(prompt(stream=stream), alias="gpt-4o-mini")
     if stream:
         answer = await streamed(ROLE, delta(content="a"), DONE, what=what)
         assert {chunk["model"] for chunk in await rest(answer)} == {"gpt-4o-mini"}
