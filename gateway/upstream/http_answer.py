@@ -6,9 +6,13 @@ body by whoever feeds, who looks at `buffered`.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import lru_cache
+
 import httptools
 
 from gateway.errors import EngineBroke, EngineDied
+from gateway.whole_message import whole_message
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 100
@@ -19,7 +23,7 @@ class HttpAnswer:
     """Feed it until `complete`. The `on_…` methods are the parser's."""
 
     __slots__ = (
-        "_bare_bytes", "_chunks", "_head_bytes", "_parser", "_until_eof",
+        "_bare_bytes", "_begun", "_chunks", "_head_bytes", "_made_parser", "_until_eof",
         "buffered", "complete", "headers", "keep_alive", "status",
     )  # fmt: skip
 
@@ -35,10 +39,17 @@ class HttpAnswer:
         self._head_bytes = 0
         self._until_eof = False
         self._chunks: list[bytes] = []
-        self._parser = httptools.HttpResponseParser(self)
+        self._begun = False
+        self._made_parser: httptools.HttpResponseParser | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the engine. Raises EngineBroke; after `complete`, surplus only ends `keep_alive`."""
+        if self._begun or not self._take_whole(data):
+            self.parse(data)
+
+    def parse(self, data: bytes) -> None:
+        """Take bytes likewise, by the parser whatever they are."""
+        self._begun = True
         buffered = self.buffered
         try:
             self._parser.feed_data(data)
@@ -50,6 +61,24 @@ class HttpAnswer:
             self._bare_bytes = 0
         else:
             self._count_bare(len(data))
+
+    def _take_whole(self, data: bytes) -> bool:
+        """Take an ordinary answer that has come all at once, with a head as one before it: what the parser would do."""
+        message = whole_message(data)
+        if message is None:
+            return False
+        before, behind, digits, body = message
+        headers = _plain_headers(before, behind)
+        if headers is None:
+            return False
+        self._begun = True
+        self.headers = {**headers, b"content-length": digits}
+        self.status = 200
+        self.complete = self.keep_alive = True
+        if body:
+            self._chunks.append(body)
+            self.buffered = len(body)
+        return True
 
     def _count_bare(self, size: int) -> None:
         """Bound what the parser swallows without a callback, such as a single header without end."""
@@ -85,7 +114,13 @@ class HttpAnswer:
 
     def release_parser(self) -> None:
         """Call when no more bytes will be fed: the parser holds our methods, a circle that only the collector ends."""
-        del self._parser
+        self._made_parser = None
+
+    @property
+    def _parser(self) -> httptools.HttpResponseParser:
+        if self._made_parser is None:
+            self._made_parser = httptools.HttpResponseParser(self)
+        return self._made_parser
 
     # An exception in these comes out of `feed_data` as a HttpParserError.
 
@@ -128,3 +163,17 @@ class HttpAnswer:
         if self.status:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
+
+
+@lru_cache(maxsize=64)
+def _plain_headers(before: bytes, behind: bytes) -> dict[bytes, bytes] | None:
+    """Return the headers of a 200 whose head is these parts and whose connection is kept; None for any other.
+
+    An engine dates its answers, so that a head is of use for a second: as long as there are many in one.
+    """
+    answer = HttpAnswer()
+    with suppress(EngineBroke):
+        answer.parse(before + b"0" + behind)
+    answer.release_parser()
+    plain = answer.complete and answer.keep_alive and answer.status == 200
+    return answer.headers if plain else None
