@@ -1,4 +1,4 @@
-"""The frozen values that pass between rooms. Standard library only; nothing here does I/O."""
+"""The frozen values that pass between rooms. Standard library only, but for how they are made; nothing does I/O."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from gateway.counting import PromptCounter, check_fits
 from gateway.domain import NO_HISTORY, Asked, Call, Demand, EngineClient, Prompt, Usage
 from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError
 from gateway.owned import Owned
-from gateway.prompt import Policy, compose, home_of, media_limits, parse
+from gateway.prompt import Policy, compose, defaults_of, home_of, media_limits, parse
 from gateway.quota import Expected, Limiter, Permit
 from gateway.reply import Reply
 from gateway.routing import Fleet, Place
@@ -44,11 +44,17 @@ class Pipeline:
         salt_secret: bytes,
     ) -> None:
         self._settings = settings
+        # What each request asks for, out of the settings' models: these take ten times as long to tell.
+        self._keep_partial = settings.sessions.keep_partial
+        self._max_answer_bytes = settings.stream.max_answer_bytes
+        self._max_model_len_tokens = settings.engine.max_model_len_tokens
+        self._prompt_settings = settings.prompt
         self._fleet = fleet
         self._limiter = limiter
         self._sessions = sessions
         self._engines = engines
         self._media = media_limits(settings)
+        self._defaults = defaults_of(settings.prompt)
         self._policy = Policy(settings.prompt, fleet.models, salt_secret, self._media)
         self._counter = PromptCounter(fleet, engines)
 
@@ -74,8 +80,7 @@ class Pipeline:
                 permit.prompt, prefill_tokens = prompt, prompt.prefill_tokens
             demand = _demand(call, prompt, home, prefill_tokens)
             answer, place = await self._relay(call, prompt, demand, permit, settlement, owned, keeps_text=recall.open)
-            keep_partial = self._settings.sessions.keep_partial
-            return Reply(answer, prompt, place, recall, permit, settlement, owned.pop_all(), keep_partial)
+            return Reply(answer, prompt, place, recall, permit, settlement, owned.pop_all(), self._keep_partial)
 
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
@@ -112,7 +117,8 @@ class Pipeline:
         return self._limiter.is_near_capacity(call.caller, prompt, expected)
 
     def _compose(self, call: Call, asked: Asked, recall: Recall) -> Prompt:
-        return compose(asked, recall.history, self._settings.prompt, self._media, call.caller.priority)
+        priority = call.caller.priority
+        return compose(asked, recall.history, self._prompt_settings, self._media, priority, self._defaults)
 
     def _home(self, call: Call, asked: Asked, recall: Recall) -> int:
         """Return the conversation's home; 0, for none, where there is but one engine to choose from."""
@@ -157,7 +163,7 @@ class Pipeline:
 
     def _context_tokens(self, prompt: Prompt) -> list[int]:
         """Return how long prompt and answer together may be, at each engine that has said so."""
-        return self._fleet.context_tokens(prompt.model) or [self._settings.engine.max_model_len_tokens]
+        return self._fleet.context_tokens(prompt.model) or [self._max_model_len_tokens]
 
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
         if self._policy.models is not self._fleet.models:
@@ -195,7 +201,7 @@ class Pipeline:
                     prompt,
                     call.request_id,
                     keeps_text,
-                    self._settings.stream.max_answer_bytes,
+                    self._max_answer_bytes,
                     permit.counted,
                     settlement.traceparent,
                 )
@@ -225,12 +231,5 @@ class Pipeline:
 
 
 def _demand(call: Call, prompt: Prompt, home: int, prefill_tokens: int) -> Demand:
-    return Demand(
-        model=prompt.model,
-        tenant=call.caller.tenant,
-        prefill_tokens=prefill_tokens,
-        media=prompt.media,
-        home=home,
-        weight=call.caller.weight,
-        priority=call.caller.priority,
-    )
+    caller = call.caller
+    return Demand(prompt.model, caller.tenant, prefill_tokens, prompt.media, home, caller.weight, caller.priority)

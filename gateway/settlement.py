@@ -32,9 +32,9 @@ class Settlement:
     metrics: Metrics
     log: RequestLog
     clock: Clock
-    route: str = "other"
     client_request_id: str | None = None
     trace: Trace | None = None
+    route: str = "other"
     caller: Caller | None = None
     model: str = "unknown"
     replica: str | None = None
@@ -60,6 +60,11 @@ class Settlement:
     def traceparent(self) -> str | None:
         """What the engine is told of the request's trace, None without one."""
         return self.trace.ids.traceparent if self.trace else None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client was sent a status, whichever."""
+        return self.status not in (0, _STATUS_CLIENT_GONE)
 
     def is_begun(self) -> bool:
         """Whether the client was told that it gets an answer, and of which session."""
@@ -170,7 +175,7 @@ class Settlement:
             "session_id": self.session_id,
             "stream": self.stream,
             "status": self.status,
-            "outcome": self.outcome.value,
+            "outcome": f"{self.outcome}",
             "error": self.error_code,
             "attempts": self.attempts,
             "time_to_first_token_seconds": _rounded(self.first_token_seconds),
@@ -186,4 +191,5 @@ class Settlement:
 
 
 def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
+    """Return whole microseconds; `round` takes twice as long."""
+    return None if seconds is None else int(seconds * 1e6 + 0.5) / 1e6

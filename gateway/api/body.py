@@ -20,17 +20,18 @@ class ClientGone(Exception):
     """The client closed its connection; there is nobody left to answer."""
 
 
-async def read_body(
-    headers: HeaderMap, receive: Receive, limit_bytes: int, timeout_seconds: float, client: Client | None = None
-) -> bytes:
-    """Return the whole body. Raises BodyTooLarge (unread, where the length is given), RequestTimeout, ClientGone."""
+def body_at_hand(headers: HeaderMap, client: Client | None, limit_bytes: int) -> bytes | None:
+    """Return the whole body where it has come with its head, as small ones do. Raises BodyTooLarge."""
     _check_length(headers, limit_bytes)
     here = client.whole_body() if client else None
-    if here is not None:
-        # A small body comes with its head: no time-out, which costs more than all the rest of this.
-        if len(here) > limit_bytes:
-            raise _too_large(limit_bytes)
-        return here
+    if here is not None and len(here) > limit_bytes:
+        raise _too_large(limit_bytes)
+    return here
+
+
+async def read_body(headers: HeaderMap, receive: Receive, limit_bytes: int, timeout_seconds: float) -> bytes:
+    """Return the whole body. Raises BodyTooLarge (unread, where the length is given), RequestTimeout, ClientGone."""
+    _check_length(headers, limit_bytes)
     parts: list[bytes] = []
     size = 0
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from starlette.types import Receive, Scope, Send
 
 from config import Settings
 from gateway.api.answer_shape import AS_IT_IS, AnswerShape
-from gateway.api.body import ClientGone, read_body, require_json
+from gateway.api.body import ClientGone, body_at_hand, read_body, require_json
 from gateway.api.once import Recorder, send_again
 from gateway.api.relay_response import RelayResponse
 from gateway.api.watch import ClientWatch, client_of
@@ -28,11 +28,12 @@ class CompletionsEndpoint:
 
     def __init__(self, endpoint: Endpoint, rooms: Rooms) -> None:
         self._endpoint = endpoint
+        self._route = endpoint.value
         self._rooms = rooms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         settlement: Settlement = scope["state"]["settlement"]
-        body = await read_call_body(scope, receive, self._endpoint.value, self._rooms.settings)
+        body = await read_call_body(scope, receive, self._route, self._rooms.settings)
         if body is not None:
             caller: Caller = scope["state"]["caller"]
             call = Call(settlement.request_id, self._endpoint, caller, body, _session_id(scope["state"]["headers"]))
@@ -53,20 +54,25 @@ async def read_call_body(
     headers: HeaderMap = scope["state"]["headers"]
     require(headers)
     server = settings.server
+    limit_bytes, client = server.max_body_bytes, client_of(scope)
+    here = body_at_hand(headers, client, limit_bytes)
+    if here is not None:
+        return here
     try:
-        return await read_body(headers, receive, server.max_body_bytes, server.body_timeout_seconds, client_of(scope))
+        return await read_body(headers, receive, limit_bytes, server.body_timeout_seconds)
     except ClientGone:
         settlement.client_gone(0.0)
         return None
 
 
-async def answer_call(call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape = AS_IT_IS) -> None:
+def answer_call(
+    call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape = AS_IT_IS
+) -> Coroutine[None, None, None]:
     """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
     key = scope["state"]["headers"].get(b"idempotency-key")
     if key is None:
-        await _answer(call, rooms, scope, send, scope["state"]["send"], shape)
-    else:
-        await _answer_once(key.decode("latin-1"), call, rooms, scope, send, shape)
+        return _answer(call, rooms, scope, send, scope["state"]["send"], shape)
+    return _answer_once(key.decode("latin-1"), call, rooms, scope, send, shape)
 
 
 async def _answer_once(key: str, call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape) -> None:

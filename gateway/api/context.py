@@ -63,16 +63,17 @@ class RequestContextMiddleware:
             settlement.close()
 
     def _open(self, scope: Scope, headers: HeaderMap) -> Settlement:
+        clock = time.perf_counter
         return Settlement(
-            request_id=new_request_id(),
-            method=scope["method"],
-            path=scope["path"],
-            started=time.perf_counter(),
-            metrics=self._metrics,
-            log=self._log,
-            clock=time.perf_counter,
-            client_request_id=_client_request_id(headers),
-            trace=self._tracer.begin(headers.get(b"traceparent")) if self._tracer else None,
+            new_request_id(),
+            scope["method"],
+            scope["path"],
+            clock(),
+            self._metrics,
+            self._log,
+            clock,
+            _client_request_id(headers),
+            self._tracer.begin(headers.get(b"traceparent")) if self._tracer else None,
         )
 
 
@@ -80,8 +81,8 @@ def _context_headers(settlement: Settlement) -> Headers:
     seconds = settlement.elapsed_seconds
     headers = [
         (b"x-request-id", settlement.request_id.encode()),
-        (b"x-process-time", f"{seconds:.6f}".encode()),
-        (b"openai-processing-ms", str(round(seconds * 1000)).encode()),
+        (b"x-process-time", b"%.6f" % seconds),
+        (b"openai-processing-ms", b"%.0f" % (seconds * 1000)),
         (b"x-content-type-options", b"nosniff"),
     ]
     if settlement.client_request_id:

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.body import require_json
 from gateway.errors import GatewayError, InternalFault, InvalidRequest, MethodNotAllowed, NotFound
@@ -43,27 +43,20 @@ class FaultMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await self._app(scope, receive, watched_send)
+            await self._app(scope, receive, send)
         except GatewayError as error:
-            await self._answer(scope, send, error, started)
+            await self._answer(scope, send, error)
         except Exception:
             settlement: Settlement = scope["state"]["settlement"]
             self._logger.exception("unhandled_error", request_id=settlement.request_id)
             fault = InternalFault(f"The server had an error. Please name {settlement.request_id} when you report it.")
-            await self._answer(scope, send, fault, started)
+            await self._answer(scope, send, fault)
 
-    async def _answer(self, scope: Scope, send: Send, error: GatewayError, started: bool) -> None:
+    async def _answer(self, scope: Scope, send: Send, error: GatewayError) -> None:
         settlement: Settlement = scope["state"]["settlement"]
         settlement.failed(error)
-        if started:
+        if settlement.is_answered:
             # Too late for a status. Raised again so that the server cuts the connection: the client sees a failure.
             raise error
         body = orjson.dumps(error.envelope())

@@ -6,7 +6,7 @@ and cost as much as everything else of ours before the engine is asked. Other me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,8 +18,9 @@ class HotRoutesMiddleware:
         self._app = app
         self._endpoints = endpoints
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Return what serves the request, to be awaited: another coroutine around it would do nothing."""
         endpoint = self._endpoints.get(scope.get("path", "")) if scope["type"] == "http" else None
         if endpoint is None or scope["method"] != "POST":
             endpoint = self._app
-        await endpoint(scope, receive, send)
+        return endpoint(scope, receive, send)

@@ -98,29 +98,27 @@ class GatewayCycle(RequestResponseCycle):
         self._head = self._head_of(message["status"], message.get("headers", ()))
 
     def _head_of(self, status: int, headers: Any) -> bytes:
-        lines = [STATUS_LINE[status]]
-        closes = False
-        for name, value in headers:
-            if name == b"content-length":
-                self.expected_content_length = int(value)
-                self.chunked_encoding = False
-            elif name == b"connection":
-                closes = b"close" in value.lower()
-            lines.append(name + b": " + value + b"\r\n")
+        headers = [*headers]
+        named = dict(headers)
+        length = named.get(b"content-length")
+        connection = named.get(b"connection")
+        if length is not None:
+            self.expected_content_length = int(length)
+            self.chunked_encoding = False
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _WITHOUT_BODY:
             self.chunked_encoding = self.scope["http_version"] == "1.1"
             self._until_close = not self.chunked_encoding
-        if closes:
+        lines = [*map(b": ".join, headers)]
+        if connection is not None and b"close" in connection.lower():
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            lines.append(b"connection: close")
         if self.chunked_encoding:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        # One count over the whole finds a line break smuggled into any header.
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            lines.append(b"transfer-encoding: chunked")
+        # All at once, which finds a line break smuggled into any header.
+        if _is_broken(b"".join(lines)):
             raise RuntimeError("a header has a character that HTTP does not allow there")
-        return head + b"\r\n"
+        return STATUS_LINE[status] + b"\r\n".join((*lines, b"", b""))
 
     def _send_body(self, body: bytes, more_body: bool) -> None:
         head, self._head = self._head, b""
@@ -149,6 +147,10 @@ class GatewayCycle(RequestResponseCycle):
         elif not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+
+def _is_broken(text: bytes) -> bool:
+    return b"\n" in text or b"\r" in text or b"\0" in text
 
 
 def _chunk(body: bytes, more_body: bool) -> bytes:

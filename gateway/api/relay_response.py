@@ -155,7 +155,8 @@ class RelayResponse:
 
     async def _send_body(self, status: int, body: bytes, headers: Headers, kind: bytes = b"application/json") -> None:
         self._started = self.finished = True
-        if self._may_block:
+        client = self._client
+        if client is None or client.blocked:
             # A client that has not taken the answers before this one, on the same connection, is waited for here.
             self._begin_watching_for_stall()
             self._sending_since = self._loop.time()
@@ -173,10 +174,6 @@ class RelayResponse:
         if settlement.session_id and answers:
             headers.append((b"x-session-id", settlement.session_id.encode()))
         return headers
-
-    @property
-    def _may_block(self) -> bool:
-        return self._client is None or self._client.blocked
 
     def _begin_pinging(self) -> None:
         self._pinging = self._loop.create_task(self._ping())

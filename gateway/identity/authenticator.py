@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,13 +63,12 @@ class Authenticator:
         self._revocations.on_change(self._forget_revoked)
         self._local_keys = tuple(key.encode() for key in knowledge.local_keys if key)
         self._now = now
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: dict[bytes, _Known] = {}
 
     def recall(self, authorization: bytes) -> Caller | None:
         """Return who sent this header before, if that still holds: the hot path, without any I/O."""
         known = self._known.get(authorization)
         if known is not None and known.until > self._now():
-            self._known.move_to_end(authorization)
             return known.caller
         return None
 
@@ -131,9 +129,8 @@ class Authenticator:
 
     def _remember(self, authorization: bytes, known: _Known) -> None:
         self._known[authorization] = known
-        self._known.move_to_end(authorization)
-        while len(self._known) > _CACHE_ENTRIES:
-            self._known.popitem(last=False)
+        if len(self._known) > _CACHE_ENTRIES:
+            del self._known[next(iter(self._known))]
 
     def _forget_revoked(self) -> None:
         for authorization, known in list(self._known.items()):

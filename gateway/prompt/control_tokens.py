@@ -27,8 +27,10 @@ _UNFINISHED = re.compile(r"[<\[](?=\w*\s*\Z)")
 
 def harmless(messages: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
     """Return the messages with no control token in any text; the same object where there was none."""
-    found = {index: safe for index, message in enumerate(messages) if (safe := _safe(message)) is not message}
-    return tuple(found.get(index, message) for index, message in enumerate(messages)) if found else messages
+    for message in messages:
+        if _safe(message) is not message:
+            return tuple(map(_safe, messages))
+    return messages
 
 
 def _safe(message: JsonObject) -> JsonObject:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from config import Settings
-from gateway.domain import JsonObject, Medium
+from gateway.domain import NO_MEDIUM, JsonObject, Medium
 from gateway.errors import InvalidRequest
 from gateway.prompt.audio_header import audio_header
 from gateway.prompt.image_header import image_header
@@ -76,6 +76,8 @@ class Media:
     @property
     def kinds(self) -> frozenset[Medium]:
         """What an engine must take."""
+        if not self.images and not self.audios:
+            return NO_MEDIUM
         found = ((Medium.IMAGE, self.images), (Medium.AUDIO, self.audios))
         return frozenset(medium for medium, count in found if count)
 

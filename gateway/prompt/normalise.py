@@ -14,6 +14,7 @@ from gateway.domain import JsonObject
 
 _SYSTEM = ("system", "developer")
 _BETWEEN = "\n\n"
+_TURNS = ["user", "assistant"]
 
 
 def normalised(messages: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
@@ -39,8 +40,8 @@ def _in_turns(messages: tuple[JsonObject, ...]) -> bool:
     start = 1 if roles[:1] == ["system"] else 0
     if start and not isinstance(messages[0]["content"], str) and len(messages[0]["content"]) > 1:
         return False  # The template would read the first part only.
-    users, assistants = roles[start::2], roles[start + 1 :: 2]
-    return bool(users) and users.count("user") == len(users) and assistants.count("assistant") == len(assistants)
+    turns = len(roles) - start
+    return turns > 0 and roles[start:] == (_TURNS * (turns // 2 + 1))[:turns]
 
 
 def _merged(contents: list[Any]) -> Any:

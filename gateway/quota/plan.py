@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,12 +46,12 @@ class Plan:
 
 
 class Plans:
-    """The plans in use; the longest unused is forgotten beyond ten thousand."""
+    """The plans in use; the oldest is forgotten beyond ten thousand, and made anew where it is still in use."""
 
     def __init__(self, default: Tier, calendar: Calendar) -> None:
         self._default = default
         self._calendar = calendar
-        self._plans: OrderedDict[tuple[str, str, str], Plan] = OrderedDict()
+        self._plans: dict[tuple[str, str, str], Plan] = {}
 
     def of(self, caller: Caller, model: str) -> Plan:
         """Return the caller's plan; a new one where its tier has changed, and on a new day."""
@@ -63,9 +62,7 @@ class Plans:
         if plan is None or plan.terms is not terms or (plan.tier is not tier and plan.tier != tier):
             plan = self._plans[key] = plan_of(caller, model, tier, terms)
             if len(self._plans) > _MAX_PLANS:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
+                del self._plans[next(iter(self._plans))]
         return plan
 
 

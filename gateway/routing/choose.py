@@ -15,6 +15,7 @@ from config.routing import RoutingPolicy
 from gateway.domain import NO_MEDIUM, Demand, Medium
 from gateway.routing.member import Member, State
 
+_READY = State.READY
 _MASK = 2**64 - 1
 _FREE_OF_SHARE = 4.0
 """With so little to do an engine keeps its conversations, whatever the others have: batching makes it nearly free."""
@@ -53,7 +54,7 @@ def choose(
 def fits(member: Member, demand: Demand, avoiding: Collection[str]) -> bool:
     """Return whether `member` could serve `demand` at all, full or not."""
     return (
-        member.state is State.READY
+        member.state is _READY
         and demand.model in member.models
         and demand.media <= member.media
         and member.replica.name not in avoiding

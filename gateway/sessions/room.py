@@ -25,6 +25,9 @@ _GIVE_BACK_AFTER_SECONDS = 2.0
 """When a Redis that was only slow answers again, as a rule: its breaker is tried every second."""
 
 
+_NO_CALLER = Caller("", "")
+
+
 def _nobody() -> bool:
     return False
 
@@ -38,6 +41,8 @@ class SessionRoom:
         self._settings = settings
         self._metrics = metrics
         self._line = Line(settings.max_waiting_per_tenant)
+        # One for all requests without a session: it holds nothing, so that nothing of one can be left in it.
+        self._without = Recall(leases, self._line, metrics, _NO_CALLER, None, _nobody)
         metrics.sessions_waiting.set_function(lambda: self._line.waiting)
 
     async def recall(self, caller: Caller, asked: Asked, told: Callable[[], bool] = _nobody) -> Recall:
@@ -47,7 +52,7 @@ class SessionRoom:
         it. Raises SessionNotFound, SessionBusy, InvalidRequest, StoreDown, with nothing held.
         """
         if asked.session_id is None or asked.endpoint is not Endpoint.CHAT:
-            return self._hold(caller, None)
+            return self._without
         if asked.session_id == NEW_SESSION:
             leased = await self._made(caller, asked)
         else:
@@ -86,7 +91,7 @@ class SessionRoom:
         await self._hold(caller, leased).change(addition)
         return len(leased.messages) - keep
 
-    def _hold(self, caller: Caller, leased: Leased | None, told: Callable[[], bool] = _nobody) -> Recall:
+    def _hold(self, caller: Caller, leased: Leased, told: Callable[[], bool] = _nobody) -> Recall:
         return Recall(self._leases, self._line, self._metrics, caller, leased, told)
 
     async def _made(self, caller: Caller, asked: Asked) -> Leased:

@@ -10,7 +10,7 @@ redis-py reads the URL and names the errors; `connection` does the sending.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -96,13 +96,13 @@ class Store:
             reply = await self._follow(reply, packed)
         return _value(reply)
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Coroutine[Any, Any, Any]:
         """Run a script, loading it where Redis does not know it (a restart forgets them)."""
-        return await self._run(script, keys[0] if keys else "", script.packed(keys, arguments))
+        return self._run(script, keys[0] if keys else "", script.packed(keys, arguments))
 
-    async def run_prepared(self, call: Prepared, last: tuple[Argument, ...]) -> Any:
+    def run_prepared(self, call: Prepared, last: tuple[Argument, ...]) -> Coroutine[Any, Any, Any]:
         """Run a script likewise."""
-        return await self._run(call.script, call.keys[0], call.packed(last))
+        return self._run(call.script, call.keys[0], call.packed(last))
 
     def post(self, *command: Argument, lost: Callable[[], object] | None = None) -> None:
         """Run a command and forget its answer: for what is good to have and no reason to wait.

@@ -72,7 +72,8 @@ class RequestLog:
         """Write `fields` at level info, or at debug where `quiet`; `at_once` where it must not be lost."""
         if self._writes_debug if quiet else self._writes_info:
             level = "debug" if quiet else "info"
-            line = {"event": "request", "level": level, "timestamp": self._timestamp(time.time()), **fields}
+            line = {"event": "request", "level": level, "timestamp": self._timestamp(time.time_ns())}
+            line.update(fields)
             self._lines.append(_dump(line))
             if at_once:
                 self._write_lines()
@@ -95,13 +96,13 @@ class RequestLog:
         out.write(b"\n".join(lines) + b"\n")
         out.flush()
 
-    def _timestamp(self, now: float) -> str:
+    def _timestamp(self, now_ns: int) -> str:
         """Return the time in UTC as ISO 8601 has it; what the times of a second share is made once a second."""
-        second = int(now)
+        second, rest_ns = divmod(now_ns, 1_000_000_000)
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((now - second) * 1_000_000):06d}Z"
+        return f"{self._second_text}.{rest_ns // 1000:06}Z"
 
 
 def _dump(event: Any, **_: Any) -> bytes:

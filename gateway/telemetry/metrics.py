@@ -16,7 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway.domain import Outcome, Usage
 from gateway.telemetry.last_errors import LastErrors
-from gateway.telemetry.tallies import TallyCounter, TallyHistogram
+from gateway.telemetry.tallies import Distribution, Tally, TallyCounter, TallyHistogram
 
 MetricT = TypeVar("MetricT", Counter, Histogram, Gauge)
 
@@ -35,6 +35,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.last_errors = LastErrors()
         self._tenants: set[str] = set()
+        self._ended: dict[tuple[str, str, str, int, Outcome], tuple[Tally, Distribution]] = {}
         self._children: dict[tuple[object, tuple[str, ...]], Counter | Histogram | Gauge] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -176,14 +177,22 @@ class Metrics:
         self, route: str, tenant: str, model: str, status: int, outcome: Outcome, duration_seconds: float
     ) -> None:
         """Count one request; called exactly once for each."""
-        self.requests.of(route, self._tenant(tenant), model, f"{status // 100}xx", outcome).add()
-        self.duration.of(route, model).observe(duration_seconds)
+        key = (route, tenant, model, status, outcome)
+        rows = self._ended.get(key)
+        if rows is None:
+            count = self.requests.of(route, self._tenant(tenant), model, f"{status // 100}xx", outcome)
+            rows = (count, self.duration.of(route, model))
+            if len(self._ended) < _MAX_TENANTS:
+                self._ended[key] = rows
+        count, duration = rows
+        count.value += 1
+        duration.observe(duration_seconds)
 
     def tokens_used(self, tenant: str, model: str, usage: Usage) -> None:
         """Count the tokens of one answer."""
         tenant = self._tenant(tenant)
-        self.tokens.of(tenant, model, "prompt").add(usage.prompt_tokens)
-        self.tokens.of(tenant, model, "completion").add(usage.completion_tokens)
+        self.tokens.of(tenant, model, "prompt").value += usage.prompt_tokens
+        self.tokens.of(tenant, model, "completion").value += usage.completion_tokens
         if usage.cached_tokens:
             self.tokens.of(tenant, model, "cached").add(usage.cached_tokens)
 

@@ -222,7 +222,7 @@ def _request(prompt: Prompt, request_id: RequestId, traceparent: str | None) -> 
     )
     if traceparent:
         headers += (("traceparent", traceparent),)
-    return EngineRequest("POST", prompt.endpoint.value, prompt.body, headers)
+    return EngineRequest("POST", prompt.endpoint, prompt.body, headers)
 
 
 async def read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:

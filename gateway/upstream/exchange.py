@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.domain import Sink
 from gateway.errors import EngineBroke, EngineFailure, EngineTimedOut
@@ -32,10 +32,11 @@ class Deadlines:
     idle: float
     total: float
 
-    @property
-    def first(self) -> float:
-        """When any of them could have passed."""
-        return min(self.headers, self.idle, self.total)
+    first: float = field(init=False)
+    """When any of them could have passed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", min(self.headers, self.idle, self.total))
 
 
 class Exchange:

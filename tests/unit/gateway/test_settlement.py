@@ -319,3 +319,12 @@ def test_an_error_of_nobody_is_not_kept() -> None:
     account.settlement.failed(Unauthenticated("No."))
     account.settlement.close()
     assert account.metrics.last_errors.newest_first() == []
+
+
+def test_who_has_left_was_not_answered_by_that() -> None:
+    account = Account()
+    assert not account.settlement.is_answered
+    account.settlement.client_gone(0.0)
+    assert not account.settlement.is_answered
+    account.settlement.status = 404
+    assert account.settlement.is_answered

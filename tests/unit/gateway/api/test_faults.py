@@ -10,10 +10,12 @@ import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from pydantic import SecretStr
 
 from config import AuthSettings, RedisSettings, Settings
 from gateway.app import create_app
+from gateway.errors import EngineBroke
 
 SECRET = "the inner workings"
 
@@ -30,7 +32,17 @@ def app(tmp_path: Path) -> FastAPI:
     async def broken() -> None:
         raise RuntimeError(SECRET)
 
+    @made.get("/v1/breaks-off")
+    async def breaks_off() -> StreamingResponse:
+        return StreamingResponse(begun())
+
     return made
+
+
+async def begun() -> AsyncIterator[bytes]:
+    """Yield a beginning, and fail."""
+    yield b"a beginning"
+    raise EngineBroke("The rest is missing.")
 
 
 @pytest.fixture
@@ -58,3 +70,8 @@ async def test_it_is_counted_as_a_fault_of_ours(capsys: pytest.CaptureFixture[st
     written = capsys.readouterr().out.splitlines()
     (line,) = [json.loads(line) for line in written if line.startswith('{"event":"request"')]
     assert (line["status"], line["outcome"], line["error"]) == (500, "failed", "internal_error")
+
+
+async def test_an_error_after_the_head_ends_the_answer_and_is_no_second_one(client: httpx.AsyncClient) -> None:
+    with pytest.raises(EngineBroke, match=r"The rest is missing\."):
+        await client.get("/v1/breaks-off")

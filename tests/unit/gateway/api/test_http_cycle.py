@@ -172,3 +172,11 @@ async def test_a_body_is_given_out_once_by_either_way() -> None:
     other.message_event.set()
     assert (await other.receive())["body"] == b"{}"
     assert other.whole_body() is None
+
+
+async def test_headers_that_can_be_read_but_once_are_all_sent() -> None:
+    wire = Wire()
+    cycle = cycle_on(wire)
+    await cycle.send({**START, "headers": iter([(b"content-length", b"2"), (b"x-one", b"1")])})
+    await cycle.send({"type": "http.response.body", "body": b"ok"})
+    assert b"".join(wire.writes) == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-one: 1\r\n\r\nok"

@@ -8,6 +8,7 @@ import pytest
 
 from config import LimitsSettings
 from gateway.domain import Caller, Limits, Tier
+from gateway.quota import plan
 from gateway.quota.plan import Plans
 from gateway.quota.rules import default_tier
 from gateway.quota.terms import Calendar
@@ -53,5 +54,12 @@ def test_a_request_is_booked_on_the_day_it_was_admitted(plans: Plans, monkeypatc
 
 def test_without_a_ledger_nothing_is_booked() -> None:
     settings = LimitsSettings(usage_retention_days=0)
-    plan = Plans(default_tier(settings), Calendar(settings)).of(ANN, "m")
-    assert plan.ledger_field not in (*plan.calls.usage.arguments, *plan.calls.reserve.arguments)
+    made = Plans(default_tier(settings), Calendar(settings)).of(ANN, "m")
+    assert made.ledger_field not in (*made.calls.usage.arguments, *made.calls.reserve.arguments)
+
+
+def test_so_many_plans_are_kept_and_the_oldest_is_made_anew(plans: Plans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_MAX_PLANS", 2)
+    first, second, third = (plans.of(ANN, model) for model in ("a", "b", "c"))
+    assert (plans.of(ANN, "b"), plans.of(ANN, "c")) == (second, third)
+    assert plans.of(ANN, "a") is not first

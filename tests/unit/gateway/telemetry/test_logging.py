@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -145,6 +146,19 @@ async def test_a_line_that_must_not_be_lost_is_written_at_once_and_with_it_those
     assert [json.loads(line)["number"] for line in out.getvalue().splitlines()] == [0, 1]
     await asyncio.sleep(0)
     assert out.writes == 1
+
+
+def test_a_line_has_the_time_in_utc_to_the_microsecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Counted()
+    log = RequestLog(TelemetrySettings(), out)
+    for now_ns in (1_700_000_000_123_456_789, 1_700_000_000_000_001_000, 1_700_000_001_999_999_999):
+        monkeypatch.setattr(time, "time_ns", lambda now_ns=now_ns: now_ns)
+        log.write({}, quiet=False)
+    assert [json.loads(line)["timestamp"] for line in out.getvalue().splitlines()] == [
+        "2023-11-14T22:13:20.123456Z",
+        "2023-11-14T22:13:20.000001Z",
+        "2023-11-14T22:13:21.999999Z",
+    ]
 
 
 def test_without_an_event_loop_a_line_is_written_at_once() -> None:

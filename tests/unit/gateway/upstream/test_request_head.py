@@ -31,6 +31,7 @@ def test_an_ipv6_address_is_bracketed() -> None:
         EngineRequest("POST", "/", b"", (("x", "a\0"),)),
         EngineRequest("POST", "/", b"", (("x", "文"),)),
         EngineRequest("POST", "/ HTTP/1.1\r\nx: y", b""),
+        EngineRequest("POST", "/\r\nx:y", b""),
         EngineRequest("POST", "/a b", b""),
         EngineRequest("PO ST", "/", b""),
         EngineRequest("HEAD", "/", b""),
