@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from tests.fakes.gateway import GatewayProcess
-from tests.fakes.ports import free_port
+from tests.fakes.ports import free_ports
 from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
 from tests.flow.chat import content, payloads, post
@@ -40,7 +40,7 @@ async def ask(gateway: GatewayProcess, text: str) -> httpx.Response:
 
 
 async def test_a_process_that_dies_is_started_again_and_sigterm_drains_all(redis_server: RedisServer) -> None:
-    metrics_port = free_port()
+    metrics_port = free_ports(PROCESSES)
     settings = {"server.processes": PROCESSES, "telemetry.metrics_port": metrics_port}
     async with (
         EngineProcess("--model", "fake", "--itl-ms", "40") as engine,
@@ -78,7 +78,7 @@ async def test_a_process_that_dies_is_started_again_and_sigterm_drains_all(redis
 
 
 async def test_no_process_outlives_the_one_that_keeps_it(redis_server: RedisServer) -> None:
-    settings = {"server.processes": PROCESSES, "telemetry.metrics_port": free_port()}
+    settings = {"server.processes": PROCESSES, "telemetry.metrics_port": free_ports(PROCESSES)}
     async with GatewayProcess(redis_server.url, ["http://127.0.0.1:1"], settings) as gateway:
         left = children(gateway)
         assert len(left) == PROCESSES
