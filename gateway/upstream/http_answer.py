@@ -23,7 +23,7 @@ class HttpAnswer:
     """Feed it until `complete`. The `on_…` methods are the parser's."""
 
     __slots__ = (
-        "_bare_bytes", "_begun", "_chunks", "_head_bytes", "_made_parser", "_until_eof",
+        "_bare_bytes", "_chunks", "_head_bytes", "_made_parser", "_until_eof",
         "buffered", "complete", "headers", "keep_alive", "status",
     )  # fmt: skip
 
@@ -39,17 +39,16 @@ class HttpAnswer:
         self._head_bytes = 0
         self._until_eof = False
         self._chunks: list[bytes] = []
-        self._begun = False
         self._made_parser: httptools.HttpResponseParser | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the engine. Raises EngineBroke; after `complete`, surplus only ends `keep_alive`."""
-        if self._begun or not self._take_whole(data):
+        begun = self.complete or self._made_parser is not None
+        if begun or not self._take_whole(data):
             self.parse(data)
 
     def parse(self, data: bytes) -> None:
         """Take bytes likewise, by the parser whatever they are."""
-        self._begun = True
         buffered = self.buffered
         try:
             self._parser.feed_data(data)
@@ -71,7 +70,6 @@ class HttpAnswer:
         headers = _plain_headers(before, behind)
         if headers is None:
             return False
-        self._begun = True
         self.headers = {**headers, b"content-length": digits}
         self.status = 200
         self.complete = self.keep_alive = True

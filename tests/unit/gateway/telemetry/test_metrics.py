@@ -168,3 +168,16 @@ def test_the_pace_of_a_stream_needs_a_second_token(tokens: int, values: float) -
     name = "gateway_inter_token_latency_seconds"
     assert (value(metrics, f"{name}_count", model="gemma-3n") or 0.0) == values
     assert (value(metrics, f"{name}_sum", model="gemma-3n") or 0.0) == pytest.approx(0.2 * values)
+
+
+def test_requests_that_differ_in_one_label_have_rows_of_their_own() -> None:
+    metrics = Metrics()
+    first = ("/r", "acme", "m", 200, Outcome.OK)
+    others = [("/s", *first[1:]), ("/r", "other", *first[2:]), ("/r", "acme", "n", *first[3:])]
+    others += [(*first[:3], 404, Outcome.OK), (*first[:4], Outcome.CLIENT_GONE)]
+    for _ in range(2):
+        for ended in (first, *others):
+            metrics.request_ended(*ended, 0.1)
+    for route, tenant, model, status, outcome in (first, *others):
+        labels = {"route": route, "tenant": tenant, "model": model, "status": f"{status // 100}xx", "outcome": outcome}
+        assert metrics.registry.get_sample_value("gateway_requests_total", labels) == 2

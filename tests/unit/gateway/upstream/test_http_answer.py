@@ -74,3 +74,11 @@ STARTS = st.sampled_from(
 def test_at_once_or_byte_by_byte_it_is_the_same(start: bytes, lines: list[bytes], body: bytes) -> None:
     data = b"\r\n".join([start, *lines, b"", body])
     assert fed(data).state == fed(*(data[at : at + 1] for at in range(len(data)))).state
+
+
+def test_a_part_of_a_body_that_looks_like_an_answer_is_none() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(PLAIN) + 1)
+    answer = fed(head, PLAIN).answer
+    assert (answer.complete, answer.peek()) == (False, PLAIN)
+    answer.feed(b"!")
+    assert (answer.complete, answer.keep_alive, answer.take()) == (True, True, PLAIN + b"!")
