@@ -104,7 +104,9 @@ async def _answer(
     response = RelayResponse(send, send_part, client, rooms.settings.stream, settlement, shape, straight=straight)
     watch = ClientWatch(client, grace_seconds or 0.0)
     try:
-        await watch.run(_serve(call, rooms.pipeline, settlement, response))
+        with watch:
+            if watch.gone_at is None:
+                await _serve(call, rooms.pipeline, settlement, response)
     finally:
         if watch.gone_at is not None:
             settlement.client_gone(time.perf_counter() - watch.gone_at)

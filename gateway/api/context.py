@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,15 @@ _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 def new_request_id() -> RequestId:
     """Return an id of our own; a client's is echoed but never used, so it can neither collide nor be guessed."""
-    return RequestId(f"req_{os.urandom(16).hex()}")
+    return next(request_ids(1))
+
+
+def request_ids(at_once: int = 64) -> Iterator[RequestId]:
+    """Yield such ids without end; so many are drawn at once, as each drawing is a system call."""
+    while True:
+        drawn = os.urandom(at_once * 16).hex()
+        for at in range(0, len(drawn), 32):
+            yield RequestId(f"req_{drawn[at : at + 32]}")
 
 
 class RequestContextMiddleware:
@@ -30,6 +39,7 @@ class RequestContextMiddleware:
         self._metrics = metrics
         self._log = log
         self._tracer = tracer
+        self._ids = request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +75,7 @@ class RequestContextMiddleware:
     def _open(self, scope: Scope, headers: HeaderMap) -> Settlement:
         clock = time.perf_counter
         return Settlement(
-            new_request_id(),
+            next(self._ids),
             scope["method"],
             scope["path"],
             clock(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +17,19 @@ class GatewayCycle(RequestResponseCycle):
     https://asgi.readthedocs.io/en/latest/specs/www.html#response-start-send-event
     """
 
-    _head = b""
-    _received = False
+    # Not in the instance's dictionary, which would have to grow for each request.
+    __slots__ = ("_head", "_received", "_when_gone", "loop")
     _until_close = False
     """Whether the body ends with the connection, as for HTTP/1.0, which knows no chunks (RFC 9112, section 6.3)."""
-    _when_gone: Callable[[], None] | None = None
     lingers = False
     """Whether the client still sends: closed at once, the connection would be reset, and the answer lost on its way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *of_uvicorn: Any) -> None:
+        super().__init__(*of_uvicorn)
+        self.loop = loop
+        self._head = b""
+        self._received = False
+        self._when_gone: Callable[[], None] | None = None
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called, at most once, if the client leaves before the response is complete.

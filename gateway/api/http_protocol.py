@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.http_cycle import GatewayCycle
 from gateway.api.http_refusal import refusal
+from gateway.api.lazily import NO_LINE, NOT_MADE_YET, LazyEvent, LazyFlow, request_parser
 from gateway.api.plain_head import PlainRequest, Target, plain_request, target_of
 from gateway.api.watch import CLIENT
 
@@ -29,20 +30,30 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     What is raised in a callback of the parser ends as `send_400_response`, and the connection with it.
     """
 
+    # Not in the instance's dictionary, which above thirty members takes five times the memory.
+    __slots__ = (
+        "_ahead", "_cycles", "_drops", "_head_bytes", "_head_timer", "_idle_since", "_idle_timer", "_in_body",
+        "_in_head", "_unseen_bytes", "_waiting_bytes",
+    )  # fmt: skip
     cycle: GatewayCycle
-    _head_bytes = 0
-    _unseen_bytes = 0
-    _waiting_bytes = 0
-    _in_head = _in_body = False
-    _drops = False
-    _head_timer: asyncio.TimerHandle | None = None
-    _idle_timer: asyncio.TimerHandle | None = None
-    _idle_since: float | None = None
-    _cycles: tuple[GatewayCycle, ...] = ()
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.parser = NOT_MADE_YET
+        self.pipeline = NO_LINE
+        self._ahead: list[GatewayCycle] = []
+        """Requests that wait for the answers before theirs."""
+        self._head_bytes = self._unseen_bytes = self._waiting_bytes = 0
+        self._in_head = self._in_body = self._drops = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
+        self._cycles: tuple[GatewayCycle, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self.flow = LazyFlow(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,6 +73,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             return
         self._unseen_bytes += len(data)
         self._idle_since = None
+        if self.parser is NOT_MADE_YET:
+            self.parser = request_parser(self)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -116,9 +129,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._cycles = (*(each for each in before if not each.response_complete), cycle)
         if len(self._cycles) == 1:
             self._start_asgi_task(cycle, self.app)
-        elif len(self.pipeline) < _MAX_WAITING:
+        elif len(self._ahead) < _MAX_WAITING:
             # It waits for those before it. Reading goes on, as who does not read does not hear of the client's end.
-            self.pipeline.appendleft((cycle, self.app))
+            self._ahead.append(cycle)
         else:
             raise ValueError("too many requests ahead of their answers")
 
@@ -127,7 +140,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._unseen_bytes = 0
         if self._drops:
             return
-        if not self.pipeline:
+        if not self._ahead:
             super().on_body(body)
             return
         self._waiting_bytes += len(body)
@@ -147,10 +160,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
+        if self._ahead:
+            cycle = self._ahead.pop(0)
             self._waiting_bytes -= len(cycle.body)
-            self._start_asgi_task(cycle, app)
+            self._start_asgi_task(cycle, self.app)
         else:
             self._await_request()
 
@@ -195,6 +208,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def _new_cycle(self, scope: HTTPScope, *, keep_alive: bool) -> GatewayCycle:
         # By position, as everything that is made for each request: by name it takes twice as long.
         cycle = GatewayCycle(
+            self.loop,
             scope,
             self.transport,
             self.flow,
@@ -202,7 +216,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self.access_logger,
             False,
             [],
-            asyncio.Event(),
+            LazyEvent(),
             self.expect_100_continue,
             keep_alive,
             self.on_response_complete,
@@ -234,7 +248,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         https://www.rfc-editor.org/rfc/rfc9112#section-9.6
         """
         self._drops = True
-        self.pipeline.clear()
+        self._ahead.clear()
         self.cycle = next(each for each in self._cycles if not each.response_complete)
         self.cycle.keep_alive, self.cycle.lingers = False, True
         self._cycles = (self.cycle,)

@@ -52,7 +52,8 @@ class RelayResponse:
         self._settings = settings
         self._settlement = settlement
         self._shape = shape
-        self._loop = asyncio.get_running_loop()
+        # From whom knows it: to find it out asyncio asks for the process's number, a system call for each request.
+        self._loop = asyncio.get_running_loop() if client is None else client.loop
         self._timer: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
         self._started = False

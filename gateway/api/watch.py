@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from typing import Protocol
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
 
 from starlette.types import Scope
 
@@ -19,6 +20,9 @@ CLIENT = "gateway.client"
 
 class Client(Protocol):
     """The other end of a request's connection, as the server knows it."""
+
+    loop: asyncio.AbstractEventLoop
+    """On which it is served."""
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called, at most once, if the client leaves before the response is complete.
@@ -44,9 +48,10 @@ def client_of(scope: Scope) -> Client | None:
 
 
 class ClientWatch:
-    """Runs one request's work. `gone_at` is when it was ended for its client's going, on `time.perf_counter`.
+    """What is done within it is cancelled when its client leaves, and it ends then as if it were done.
 
-    None: it was not. Work goes on for `grace_seconds` without a client.
+    `gone_at` is when that was, on `time.perf_counter`; None: it was not. Work goes on for `grace_seconds` without a
+    client.
     """
 
     __slots__ = ("_client", "_grace", "_grace_seconds", "_task", "gone_at")
@@ -58,29 +63,22 @@ class ClientWatch:
         self._task: asyncio.Task[object] | None = None
         self.gone_at: float | None = None
 
-    async def run(self, work: Coroutine[None, None, None]) -> None:
-        """Return when `work` has ended: by itself, or cancelled because the client left before it was answered.
-
-        What `work` raises is raised here. If this is cancelled from outside, so is the work.
-        """
+    def __enter__(self) -> Self:
+        """Watch from now on. With `gone_at` set, the client has left already, and there is nobody to work for."""
         client = self._client
-        if client is None:
-            await work
-            return
-        client.when_gone(self._gone)
-        if self.gone_at is not None:
-            work.close()
-            return
-        self._task = asyncio.current_task()
-        try:
-            await work
-        except asyncio.CancelledError:
-            if not self._was_ours():
-                raise
-        finally:
-            client.when_gone(None)
-            if self._grace is not None:
-                self._grace.cancel()
+        if client is not None:
+            client.when_gone(self._gone)
+            # Only now: who is told at once has nothing to end.
+            self._task = asyncio.current_task(client.loop)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Watch no longer; a cancellation because the client left ends here, one from outside does not."""
+        if self._client is not None:
+            self._client.when_gone(None)
+        if self._grace is not None:
+            self._grace.cancel()
+        return isinstance(error, asyncio.CancelledError) and self._was_ours()
 
     def _gone(self) -> None:
         if self._grace_seconds:

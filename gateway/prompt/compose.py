@@ -48,7 +48,8 @@ def compose(
         body["stream_options"] = _USAGE_ON_EVERY_CHUNK
     if priority:
         body["priority"] = priority
-    encoded = orjson.dumps(body)
+    # orjson leaves four kilobytes behind the text of what it returns, and this is kept as long as a stream runs.
+    encoded = b"%b" % orjson.dumps(body)
     text_bytes = _new_bytes(asked, limits) if history.counted_tokens else len(encoded) - media.bytes
     output_tokens_limit = body.get("max_completion_tokens") or body["max_tokens"]
     choices = body.get("n", 1)

@@ -38,20 +38,18 @@ class Wire(asyncio.Transport):
         """Nothing is read here."""
 
 
+def _nothing() -> None:
+    """Be told that the response is complete."""
+
+
 def cycle_on(wire: Wire, method: str = "POST", keep_alive: bool = True, version: str = "1.1") -> GatewayCycle:
     """Return the cycle of one request."""
+    scope = cast(Any, {"method": method, "http_version": version})
+    logger = logging.getLogger("test")
+    event = asyncio.Event()
+    loop = cast(Any, None)
     return GatewayCycle(
-        scope=cast(Any, {"method": method, "http_version": version}),
-        transport=wire,
-        flow=FlowControl(wire),
-        logger=logging.getLogger("test"),
-        access_logger=logging.getLogger("test"),
-        access_log=False,
-        default_headers=[],
-        message_event=asyncio.Event(),
-        expect_100_continue=False,
-        keep_alive=keep_alive,
-        on_response=lambda: None,
+        loop, scope, wire, FlowControl(wire), logger, logger, False, [], event, False, keep_alive, _nothing
     )
 
 

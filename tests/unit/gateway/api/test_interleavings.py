@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -111,6 +112,7 @@ class Client:
     """The server's side of one connection: what the app receives, and what it sends."""
 
     def __init__(self, body: bytes) -> None:
+        self.loop = asyncio.get_running_loop()
         self.sent: list[dict[str, Any]] = []
         self.writable = asyncio.Event()
         self.writable.set()
@@ -185,7 +187,7 @@ def scope(client: Client) -> dict[str, Any]:
     return {"type": "http", **target, "headers": headers, "extensions": {CLIENT: client}}
 
 
-async def play(actions: list[str], stream: bool, folder: str) -> None:
+async def play(actions: list[str], stream: bool, folder: str, *, has_left: bool = False) -> ScriptedEngine:
     """Run one request through these actions, then let its client go, and look at what is left."""
     app = create_app(app_settings(folder))
     rooms = app.state.rooms
@@ -198,6 +200,8 @@ async def play(actions: list[str], stream: bool, folder: str) -> None:
     rooms.limiter.settles.send = lambda call, arguments: settles.append((call, arguments))
     body = {"model": "fake", "messages": [{"role": "user", "content": "x"}], "stream": stream}
     client = Client(json.dumps(body).encode())
+    if has_left:
+        client.leave()
     request = asyncio.create_task(app(scope(client), client.receive, client.send))
     for action in actions:
         await act(action, engine, client)
@@ -208,6 +212,7 @@ async def play(actions: list[str], stream: bool, folder: str) -> None:
         await asyncio.sleep(0)
     check(rooms, engine, client)
     check_settles(rooms, settles, engine)
+    return engine
 
 
 async def act(action: str, engine: ScriptedEngine, client: Client) -> None:
@@ -272,3 +277,10 @@ def test_settled_once_and_nothing_left(actions: list[str], stream: bool) -> None
 def test_a_whole_stream_is_among_the_histories() -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(["open", "role", "tick", "content", "content", "done", "end", "tick"], True, folder))
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+def test_no_engine_is_asked_for_a_client_that_has_left(has_left: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        engine = asyncio.run(play(["open", "tick"], False, folder, has_left=has_left))
+    assert bool(engine.streams) == (not has_left)

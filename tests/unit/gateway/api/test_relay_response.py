@@ -24,6 +24,7 @@ class Responding:
     def __init__(self) -> None:
         self.wire = Wire()
         self.cycle: GatewayCycle = cycle_on(self.wire)
+        self.cycle.loop = asyncio.get_running_loop()
         log = RequestLog(TelemetrySettings())
         settlement = Settlement(RequestId("req_1"), "POST", "/", 0.0, Metrics(), log, time.perf_counter)
         settings = StreamSettings(first_ping_seconds=0.005, ping_seconds=0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -171,3 +172,17 @@ def test_the_callers_priority_is_the_engines_and_none_is_sent_where_there_is_non
     call = Asked(Endpoint.COMPLETIONS, "m", {"prompt": "Say hi.", "max_tokens": 5}, False, False, None)
     assert body_of(compose(call, History(), PromptSettings(), priority=-3))["priority"] == -3
     assert "priority" not in body_of(compose(call, History(), PromptSettings()))
+
+
+def test_what_is_kept_of_a_prompt_as_long_as_it_runs_is_as_large_as_its_text() -> None:
+    many, fields = 200, {"messages": [{"role": "user", "content": "x" * 500}]}
+    asked = parsed(fields)
+    compose(asked, History(), PromptSettings(), MEDIA)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [compose(asked, History(), PromptSettings(), MEDIA).body for _ in range(many)]
+        bytes_each = (tracemalloc.get_traced_memory()[0] - before) / many
+    finally:
+        tracemalloc.stop()
+    assert bytes_each < len(kept[0]) + 200
