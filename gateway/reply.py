@@ -51,8 +51,9 @@ class Reply:
         To be awaited before the client is told that the answer is complete. Raises StoreDown if it is not kept.
         """
         self._settlement.last_token()
-        answer = self._answer
-        await self._recall.append(self._prompt.new_messages, answer.message, answer.finish_reason, self._context_tokens)
+        answer, recall = self._answer, self._recall
+        if recall.open:
+            await recall.append(self._prompt.new_messages, answer.message, answer.finish_reason, self._context_tokens)
 
     async def finish(self) -> None:
         """After the last byte for the client: let the engine's connection be used again."""
