@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 
@@ -13,9 +11,7 @@ class Ownable(Protocol):
 
     def __enter__(self) -> object: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> object: ...
+    def __exit__(self, *error: object) -> object: ...
 
 
 OwnableT = TypeVar("OwnableT", bound=Ownable)
@@ -38,7 +34,7 @@ class Owned:
     def enter(self, context: OwnableT) -> OwnableT:
         """Enter `context` and own it; to be used as it is, whatever entering returns."""
         context.__enter__()
-        self._held.append(partial(context.__exit__, None, None, None))
+        self._held.append(context.__exit__)
         return context
 
     def callback(self, let_go: Callable[[], object]) -> None:

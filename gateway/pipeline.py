@@ -66,7 +66,9 @@ class Pipeline:
         """
         with Owned() as owned:
             asked = self._parse(call, settlement)
-            recall = owned.enter(await self._sessions.recall(call.caller, asked, settlement.is_begun))
+            recall = await self._sessions.recall(call.caller, asked, settlement.is_begun)
+            if recall.open:
+                owned.enter(recall)
             settlement.session_id = recall.session_id
             home = self._home(call, asked, recall)
             prompt = self._compose(call, asked, recall)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from gateway.domain import Headers
@@ -28,15 +30,20 @@ class _Shown(NamedTuple):
 
 def go_duration(seconds: float) -> str:
     """Return `seconds` as Go prints a duration: `0s`, `12ms`, `1.5s`, `6m0s`, `2h3m0s`."""
-    whole, milliseconds = divmod(math.ceil(max(0.0, seconds) * 1000), 1000)
+    return _of_milliseconds(max(0, ceil(seconds * 1000))).decode()
+
+
+@lru_cache(maxsize=4096)
+def _of_milliseconds(all_milliseconds: int) -> bytes:
+    whole, milliseconds = divmod(all_milliseconds, 1000)
     if milliseconds and not whole:
-        return f"{milliseconds}ms"
+        return b"%dms" % milliseconds
     minutes, rest = divmod(whole, 60)
-    text = f"{rest}.{milliseconds:03}".rstrip("0") + "s" if milliseconds else f"{rest}s"
+    text = (b"%d.%03d" % (rest, milliseconds)).rstrip(b"0") + b"s" if milliseconds else b"%ds" % rest
     if not minutes:
         return text
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}"
+    return b"%dh%dm%b" % (hours, minutes, text) if hours else b"%dm%b" % (minutes, text)
 
 
 class LimitHeaders:
@@ -67,5 +74,5 @@ class LimitHeaders:
             balance = balances[place]
             full_in_seconds = (capacity - balance) / refill_per_second
             left = b"%d" % balance if balance > 0 else b"0"
-            headers += (limit, (remaining, left), (reset, go_duration(full_in_seconds).encode()))
+            headers += (limit, (remaining, left), (reset, _of_milliseconds(max(0, ceil(full_in_seconds * 1000)))))
         return headers

@@ -36,6 +36,7 @@ class Metrics:
         self.last_errors = LastErrors()
         self._tenants: set[str] = set()
         self._ended: dict[tuple[str, str, str, int, Outcome], tuple[Tally, Distribution]] = {}
+        self._used: dict[tuple[str, str], tuple[Tally, Tally]] = {}
         self._children: dict[tuple[object, tuple[str, ...]], Counter | Histogram | Gauge] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -190,11 +191,17 @@ class Metrics:
 
     def tokens_used(self, tenant: str, model: str, usage: Usage) -> None:
         """Count the tokens of one answer."""
-        tenant = self._tenant(tenant)
-        self.tokens.of(tenant, model, "prompt").value += usage.prompt_tokens
-        self.tokens.of(tenant, model, "completion").value += usage.completion_tokens
+        rows = self._used.get((tenant, model))
+        if rows is None:
+            label = self._tenant(tenant)
+            rows = (self.tokens.of(label, model, "prompt"), self.tokens.of(label, model, "completion"))
+            if len(self._used) < _MAX_TENANTS:
+                self._used[tenant, model] = rows
+        prompt, completion = rows
+        prompt.value += usage.prompt_tokens
+        completion.value += usage.completion_tokens
         if usage.cached_tokens:
-            self.tokens.of(tenant, model, "cached").add(usage.cached_tokens)
+            self.tokens.of(self._tenant(tenant), model, "cached").add(usage.cached_tokens)
 
     def first_token_seen(self, model: str, seconds: float) -> None:
         """Observe a time to first token."""

@@ -48,7 +48,7 @@ class EngineConnections:
         kept = self._pool.take(replica)
         if kept is not None:
             try:
-                return await self._ask(kept, head, request.body)
+                return await Exchange(kept, self._deadlines, self._pool.put).asked(head, request.body)
             except EngineUnreachable:
                 # A kept connection closed without a byte of an answer was most likely closed before it had the
                 # request: the engine's keep-alive ran out, or it was restarted. A fresh one decides.
@@ -60,16 +60,7 @@ class EngineConnections:
                 raise
             # It was there when the request was sent, and is not any more.
             raise EngineDied(failure.message) from failure
-        return await self._ask(fresh, head, request.body)
-
-    async def _ask(self, connection: EngineConnection, head: bytes, body: bytes) -> Exchange:
-        exchange = Exchange(connection, self._deadlines, self._pool.put)
-        try:
-            await exchange.ask(head, body)
-        except BaseException:
-            exchange.close()
-            raise
-        return exchange
+        return await Exchange(fresh, self._deadlines, self._pool.put).asked(head, request.body)
 
     async def _connect(self, replica: Replica) -> EngineConnection:
         if self._closed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from gateway.domain import Sink
 from gateway.errors import EngineBroke, EngineFailure, EngineTimedOut
@@ -79,19 +80,27 @@ class Exchange:
         # One timer for all deadlines; it looks at the clock and is set anew, so that arriving bytes never touch it.
         connection.watch_at(self._started_at + deadlines.first)
 
-    async def ask(self, head: bytes, body: bytes) -> None:
-        """Send the request; return once `status` and `headers` are the answer's. Raises EngineFailure."""
-        if len(body) <= _WRITE_SLICE_BYTES:
-            self._send_small(head, body)
-        else:
-            await self._send_large(head, body)
+    async def asked(self, head: bytes, body: bytes) -> Self:
+        """Send the request; return self once `status` and `headers` are the answer's.
+
+        Raises EngineFailure, and is closed then.
+        """
         answer = self._answer
-        while not answer.status:
-            if self._failure is not None:
-                raise self._failure
-            await self._wait()
+        try:
+            if len(body) <= _WRITE_SLICE_BYTES:
+                self._send_small(head, body)
+            else:
+                await self._send_large(head, body)
+            while not answer.status:
+                if self._failure is not None:
+                    raise self._failure
+                await self._wait()
+        except BaseException:
+            self.close()
+            raise
         self.status = answer.status
         self.headers = answer.headers
+        return self
 
     def _send_small(self, head: bytes, body: bytes) -> None:
         connection = self._connection

@@ -58,6 +58,7 @@ def test_a_duration_is_never_shorter_than_the_wait_and_at_most_a_millisecond_lon
     ("balances", "expected"),
     [
         ((60.0, 100.0), (b"60", b"60", b"0s")),
+        ((62.5, 104.2), (b"60", b"62", b"0s")),
         ((59.0, 99.0), (b"60", b"59", b"1s")),
         ((59.9, 50.0), (b"100", b"50", b"30m0s")),
         ((0.4, 99.0), (b"60", b"0", b"59.6s")),

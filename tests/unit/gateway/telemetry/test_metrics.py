@@ -133,6 +133,28 @@ def test_tokens_are_counted_by_kind() -> None:
     assert counts == [11, 4, 4]
 
 
+def test_tokens_of_tenants_and_models_do_not_mix() -> None:
+    metrics = Metrics()
+    for tenant, model in (("acme", "m"), ("acme", "n"), ("beta", "m"), ("acme", "m")):
+        metrics.tokens_used(tenant, model, Usage(10, 1, 2))
+    for tenant, model, times in (("acme", "m", 2), ("acme", "n", 1), ("beta", "m", 1)):
+        counts = [value(metrics, "gateway_tokens_total", tenant=tenant, model=model, kind=kind) for kind in _KINDS]
+        assert counts == [10 * times, times, 2 * times]
+
+
+def test_any_number_of_tenants_has_its_tokens_counted_in_a_bounded_number_of_rows() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        for number in range(1200):
+            metrics.tokens_used(f"tenant-{number}", "m", Usage(10, 1))
+    samples = [sample for family in metrics.tokens.collect() for sample in family.samples]
+    shown = [sample for sample in samples if sample.name.endswith("_total") and sample.labels["kind"] == "prompt"]
+    counts = {sample.labels["tenant"]: sample.value for sample in shown}
+    assert len(counts) == 1001
+    assert (counts["tenant-0"], counts["other"]) == (20, 2 * 200 * 10)
+    assert len(metrics._used) == 1000
+
+
 _KINDS = ("prompt", "completion", "cached")
 
 

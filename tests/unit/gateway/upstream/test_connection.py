@@ -75,7 +75,7 @@ Result = tuple[int, dict[bytes, bytes], bytes] | EngineFailure
 async def _receive(wire: Wire) -> Result:
     exchange, parts = wire.exchange, []
     try:
-        await exchange.ask(b"GET / HTTP/1.1\r\n\r\n", b"")
+        await exchange.asked(b"GET / HTTP/1.1\r\n\r\n", b"")
         while part := await exchange.read():
             parts.append(part)
         return exchange.status, dict(exchange.headers), b"".join(parts)

@@ -21,7 +21,7 @@ ENDLESS = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n"
 async def asked(answer: bytes, deadlines: Deadlines | None = None) -> Wire:
     """Return a wire whose exchange has sent its request and got `answer`."""
     wire = Wire(deadlines) if deadlines else Wire()
-    asking = asyncio.ensure_future(wire.exchange.ask(b"head", b"body"))
+    asking = asyncio.ensure_future(wire.exchange.asked(b"head", b"body"))
     await asyncio.sleep(0)
     wire.feed(answer)
     await asking
@@ -145,7 +145,7 @@ async def test_a_connection_released_while_paused_is_read_again() -> None:
 
 async def test_a_large_body_waits_for_the_socket() -> None:
     wire = Wire()
-    asking = asyncio.ensure_future(wire.exchange.ask(b"head", b"x" * 200_000))
+    asking = asyncio.ensure_future(wire.exchange.asked(b"head", b"x" * 200_000))
     wire.connection.pause_writing()
     await asyncio.sleep(0)
     assert wire.transport.written == [b"head"]
@@ -162,7 +162,7 @@ async def test_a_large_body_waits_for_the_socket() -> None:
 async def test_an_early_answer_stops_the_sending_and_spends_the_connection() -> None:
     wire = Wire()
     wire.connection.pause_writing()
-    asking = asyncio.ensure_future(wire.exchange.ask(b"head", b"x" * 200_000))
+    asking = asyncio.ensure_future(wire.exchange.asked(b"head", b"x" * 200_000))
     await asyncio.sleep(0)
     wire.feed(HEAD + b"hello")
     await asking
@@ -194,7 +194,7 @@ async def test_time_while_we_do_not_read_counts_for_the_total() -> None:
 
 async def test_a_head_that_dribbles_does_not_move_its_deadline() -> None:
     wire = Wire(Deadlines(headers=0.1, idle=0.05, total=5))
-    asking = asyncio.ensure_future(wire.exchange.ask(b"head", b""))
+    asking = asyncio.ensure_future(wire.exchange.asked(b"head", b""))
     for byte in HEAD:
         wire.feed(bytes([byte]))
         await asyncio.sleep(0.01)
@@ -237,6 +237,8 @@ async def test_an_answer_is_gone_once_closed_without_the_collector(answer: bytes
         assert parsers() == before + 1
         wire.exchange.close()
         del wire.exchange
+        # The loop still has the task that asked, and its result.
+        await asyncio.sleep(0)
         assert parsers() == before
     finally:
         gc.enable()
@@ -309,4 +311,16 @@ async def test_who_cancels_a_pump_closes_the_answer() -> None:
     pumping.cancel()
     with suppress(asyncio.CancelledError):
         await pumping
+    assert wire.transport.closing
+
+
+async def test_a_request_that_cannot_be_written_leaves_no_connection_open() -> None:
+    wire = Wire()
+
+    def fail(_: bytes) -> None:
+        raise RuntimeError("not now")
+
+    wire.transport.write = fail  # type: ignore[method-assign,assignment]
+    with pytest.raises(RuntimeError):
+        await wire.exchange.asked(b"head", b"body")
     assert wire.transport.closing
