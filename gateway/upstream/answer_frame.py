@@ -1,7 +1,7 @@
 """An ordinary whole answer made the client's at byte level: its text is passed on unread, its frame rewritten once.
 
-From one answer to the next differ the id, the text and the usage. The rest is its frame, which vLLM writes alike for
-all answers of a second. A `"` inside a JSON text is escaped, so no marker can occur within one. Pure.
+From one ordinary answer to the next differ the id, the text and the usage. The rest is its frame, which vLLM writes
+alike for all answers of a second. A `"` inside a JSON text is escaped, so no marker can occur within one. Pure.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ _ID = b'{"id":"'
 _TEXT = b'"choices":[{"index":0,"message":{"role":"assistant","content":"'
 _TEXT_END = b'","refusal":'
 _USAGE = b',"usage":'
+_SAID_BY_THE_ENGINE = (b'"finish_reason":"', b'"system_fingerprint":"', b'"service_tier":"')
 _MAX_HEAD_BYTES = 512
 _MAX_FRAME_BYTES = 2048
+_MAX_USAGE_BYTES = 1024
 _FRAMES = 64
 
 Frame = tuple[bytes, bytes, bytes]
@@ -66,14 +68,31 @@ def _cut(body: bytes) -> tuple[Frame, bytes, bytes] | None:
     usage_end = _object_end(body, usage_at)
     if usage_at - text_end + len(body) - usage_end > _MAX_FRAME_BYTES:
         return None
-    frame = (body[id_end:text_at], body[text_end:usage_at], body[usage_end:])
-    return frame, body[text_at:text_end], body[usage_at:usage_end]
+    frame, text = (body[id_end:text_at], body[text_end:usage_at], body[usage_end:]), body[text_at:text_end]
+    # Between text and its end there may be other members, where an engine writes them in another order.
+    if text.count(b'"') != text.count(b'\\"') or not _is_wordless(frame):
+        return None
+    return frame, text, body[usage_at:usage_end]
+
+
+def _is_wordless(frame: Frame) -> bool:
+    """Whether no text but the engine's own stands beside the answer's: no log probabilities, reasoning or stop string.
+
+    A frame is kept, and nobody's words are to be.
+    """
+    _, between, behind = frame
+    if b"\\" in between or b"\\" in behind:
+        return False
+    texts = sum(mark in between for mark in _SAID_BY_THE_ENGINE)
+    # Each member has two quotes before its colon; the first is the end of the answer's text.
+    quotes = between.count(b'"') - 2 * between.count(b'":') - 1
+    return quotes == 2 * texts and behind.count(b'"') == 2 * behind.count(b'":')
 
 
 def _object_end(body: bytes, start: int) -> int:
     """Return where the object at `start` ends, of numbers and of such objects; where there is none, some place."""
-    end = start
-    while end := body.find(b"}", end) + 1:
+    end, limit = start, start + _MAX_USAGE_BYTES
+    while end := body.find(b"}", end, limit) + 1:
         if body.count(b"{", start, end) <= body.count(b"}", start, end):
             return end
     return len(body)
@@ -85,6 +104,8 @@ def _rewritten(frame: Frame, model: str, rewrite: Rewrite) -> tuple[Frame, str |
     before, between, behind = frame
     answer = rewrite(b"".join((_ID, before, between, b"{}", behind)), model)
     parts = _cut(answer) if answer is not None else None
-    if answer is None or parts is None or parts[1:] != (b"", b"{}"):
+    if answer is None or parts is None or parts[1:] != (b"", b"{}") or _USAGE in behind:
         return None
-    return parts[0], orjson.loads(answer)["choices"][0].get("finish_reason")
+    read = orjson.loads(answer)
+    # The usage that was found is to be that of the answer, and not of something in it.
+    return (parts[0], read["choices"][0].get("finish_reason")) if read.get("usage") == {} else None

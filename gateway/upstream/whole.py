@@ -31,7 +31,7 @@ class WholeAnswer:
 
     @property
     def message(self) -> JsonObject:
-        """The first choice, for a session. Read when it is asked for. Raises EngineBroke where it cannot be."""
+        """The first choice. Read when it is first asked for. Raises EngineBroke where it cannot be."""
         if self._message is None:
             answer, texts = _read(self.body)
             self._message = _said(answer["choices"][0], texts[0])

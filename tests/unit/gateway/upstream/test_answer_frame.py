@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -93,8 +94,10 @@ def test_whatever_the_text_the_answer_is_that_of_json(text: str, usage: Any, rea
 
 @given(
     members=st.dictionaries(st.sampled_from(["usage", "id", "created", "object", "new", "metrics"]), VALUES),
-    of_choice=st.dictionaries(st.sampled_from(["index", "logprobs", "finish_reason", "stop_reason", "new"]), VALUES),
-    of_message=st.dictionaries(st.sampled_from(["role", "content", "refusal", "tool_calls", "new"]), VALUES),
+    of_choice=st.dictionaries(
+        st.sampled_from(["index", "logprobs", "finish_reason", "stop_reason", "usage", "new"]), VALUES
+    ),
+    of_message=st.dictionaries(st.sampled_from(["role", "content", "refusal", "tool_calls", "usage", "new"]), VALUES),
     choices=st.integers(min_value=0, max_value=2),
     prompt=st.sampled_from(
         [PROMPT, replace(PROMPT, alias="theirs"), replace(PROMPT, choices=2), replace(PROMPT, session_usage={"a": 1})]
@@ -158,7 +161,15 @@ def test_whatever_is_asked_for_is_in_the_answer(prompt: Prompt, text: str, choic
         (b',"usage":', b',"usage":{"a":1},"usage":'),
         (b',"usage":', b',"usage":{oops},"usage":'),
         (b',"usage":{', b',"usage":{oops,'),
+        (b',"usage":', b',"usage":{},"usage":'),
+        (b"}}", b'},"usage":{}}'),
+        (b'"metrics":null', b'"metrics":null,"usage":{}'),
+        (b'"reasoning":null', b'"reasoning":null,"usage":{"prompt_tokens":1}'),
+        (b'"token_ids":null', b'"token_ids":null,"usage":{"prompt_tokens":1}'),
         (b'"refusal":null', b'"refusal":null,"content":"other","refusal":null'),
+        (b'"refusal":null', b'"refusal":null,"content":"","refusal":null'),
+        (b'"refusal":null', b'"x":null,"refusal":null'),
+        (b'"refusal":null,', b""),
         (b'"model":', b'"model":"x","model":'),
     ],
 )
@@ -209,6 +220,39 @@ def test_a_frame_is_rewritten_once_for_each_model_and_without_any_text() -> None
 
     assert len(rewritten) == 2
     assert all(b"secret" not in each for each in rewritten)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (
+            b'"logprobs":null',
+            b'"logprobs":{"content":[{"token":"secret","logprob":-1.5,"bytes":[1],"top_logprobs":[]}]}',
+        ),
+        (b'"reasoning":null', b'"reasoning":"secret"'),
+        (b'"refusal":null', b'"refusal":"secret"'),
+        (b'"stop_reason":null', b'"stop_reason":"secret"'),
+        (b'"stop_reason":null', b'"stop_reason":"secret\\":\\":"'),
+        (b'"token_ids":null', b'"token_ids":["secret"]'),
+        (b'"prompt_text":null', b'"prompt_text":"secret"'),
+        (b'"prompt_text":null', b'"prompt_text":"secret\\":"'),
+    ],
+)
+def test_what_has_words_beside_its_text_is_not_kept(was: bytes, becomes: bytes) -> None:
+    rewritten: list[bytes] = []
+    body = recordings.answer("unary")[1].replace(was, becomes)
+
+    assert spliced(body, "x", "ours", counting(rewritten)) is None
+    assert not rewritten
+    assert outcome(body, PROMPT, quick=True) == outcome(body, PROMPT, quick=False)
+
+
+def test_a_usage_that_does_not_end_takes_no_time() -> None:
+    body = recordings.answer("unary")[1].replace(b',"usage":{', b',"usage":{"a":"{","p":[' + b'{"t":1},' * 100_000)
+    started = time.process_time()
+
+    assert by_splice(body) is None
+    assert time.process_time() - started < 0.5, "it was 0.2 ms"
 
 
 def test_what_is_kept_of_an_answer_has_a_bound() -> None:
