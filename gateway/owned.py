@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 
 class Ownable(Protocol):
-    """A context, of which only the end is the owner's to decide."""
+    """A context, of which only the end is the owner's to decide: it is exited without a word, not even of no error."""
 
     def __enter__(self) -> object: ...
 

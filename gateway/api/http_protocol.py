@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.http_cycle import GatewayCycle
 from gateway.api.http_refusal import refusal
-from gateway.api.lazily import NO_LINE, NOT_MADE_YET, LazyEvent, LazyFlow, request_parser
+from gateway.api.lazily import NOT_MADE_YET, NOT_USED, LazyEvent, LazyFlow, request_parser
 from gateway.api.plain_head import PlainRequest, Target, plain_request, target_of
 from gateway.api.watch import CLIENT
 
@@ -40,7 +40,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.parser = NOT_MADE_YET
-        self.pipeline = NO_LINE
+        self.pipeline = NOT_USED
         self._ahead: list[GatewayCycle] = []
         """Requests that wait for the answers before theirs."""
         self._head_bytes = self._unseen_bytes = self._waiting_bytes = 0

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any, Literal
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 
-NOT_MADE_YET: Any = None
-NO_LINE: deque[Any] = deque(maxlen=0)
-"""In place of uvicorn's line of requests, where there is one of ours."""
+NOT_MADE_YET: Any = object()
+NOT_USED: Any = None
 
 
 class LazyEvent(asyncio.Event):
@@ -20,6 +18,9 @@ class LazyEvent(asyncio.Event):
     def __init__(self, *, is_set: bool = False) -> None:
         self._is_set = is_set
         self._event: asyncio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<LazyEvent {'set' if self._is_set else 'unset'}>"
 
     def is_set(self) -> bool:
         """Whether a wait would return at once."""

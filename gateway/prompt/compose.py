@@ -48,7 +48,7 @@ def compose(
         body["stream_options"] = _USAGE_ON_EVERY_CHUNK
     if priority:
         body["priority"] = priority
-    # orjson leaves four kilobytes behind the text of what it returns, and this is kept as long as a stream runs.
+    # orjson leaves up to four kilobytes behind the text of what it returns, and this is kept as long as the request.
     encoded = b"%b" % orjson.dumps(body)
     text_bytes = _new_bytes(asked, limits) if history.counted_tokens else len(encoded) - media.bytes
     output_tokens_limit = body.get("max_completion_tokens") or body["max_tokens"]

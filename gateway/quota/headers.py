@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil
 from typing import NamedTuple
 
 from gateway.domain import Headers
@@ -30,7 +29,11 @@ class _Shown(NamedTuple):
 
 def go_duration(seconds: float) -> str:
     """Return `seconds` as Go prints a duration: `0s`, `12ms`, `1.5s`, `6m0s`, `2h3m0s`."""
-    return _of_milliseconds(max(0, ceil(seconds * 1000))).decode()
+    return _in_go(seconds).decode()
+
+
+def _in_go(seconds: float) -> bytes:
+    return _of_milliseconds(math.ceil(max(0.0, seconds) * 1000))
 
 
 @lru_cache(maxsize=4096)
@@ -74,5 +77,5 @@ class LimitHeaders:
             balance = balances[place]
             full_in_seconds = (capacity - balance) / refill_per_second
             left = b"%d" % balance if balance > 0 else b"0"
-            headers += (limit, (remaining, left), (reset, _of_milliseconds(max(0, ceil(full_in_seconds * 1000)))))
+            headers += (limit, (remaining, left), (reset, _in_go(full_in_seconds)))
         return headers
