@@ -169,6 +169,7 @@ def test_whatever_is_asked_for_is_in_the_answer(prompt: Prompt, text: str, choic
         (b'"refusal":null', b'"refusal":null,"content":"other","refusal":null'),
         (b'"refusal":null', b'"refusal":null,"content":"","refusal":null'),
         (b'"refusal":null', b'"x":null,"refusal":null'),
+        (b'"refusal":null', b'"x":null,"y":"z","refusal":null'),
         (b'"refusal":null,', b""),
         (b'"model":', b'"model":"x","model":'),
     ],
@@ -178,6 +179,15 @@ def test_what_no_engine_writes_is_read_as_json_reads_it(was: bytes, becomes: byt
 
     for _ in range(2):
         assert outcome(body, PROMPT, quick=True) == outcome(body, PROMPT, quick=False)
+
+
+def test_a_usage_within_a_choice_is_not_that_of_the_answer() -> None:
+    body = as_vllm(said("Hi", system_fingerprint=None)).replace(b',"usage":', b',"used":')
+    body = body.replace(b'"token_ids":null', b'"token_ids":null,"usage":{"prompt_tokens":1}')
+
+    answer = whole_answer(body, "chatcmpl-1", PROMPT)
+
+    assert answer.usage is None
 
 
 @given(cut=st.integers(min_value=0), behind=st.sampled_from([b"", b"}", b"]", b'"', b"}]}", b" "]))
