@@ -4,6 +4,8 @@ SHELL := bash
 VENV ?= .venv
 # Further arguments: of the command for `run`, of pytest for the tests.
 ARGS ?=
+# How many tests of `make test` run at a time: most of them wait for processes, clocks and sockets.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 export VENV PYTHON
 
@@ -20,7 +22,7 @@ demo-model: ## Train the demo model anew (ten minutes of a GPU) and put it in it
 
 test: ## Run the tests, without the slow ones
 	@bash tools/install.sh dev
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(ARGS)
 
 screenshots: ## Take the README's pictures of the pages anew; needs Chromium (tools/browser.sh)
 	@bash tools/install.sh dev

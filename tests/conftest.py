@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.fakes.redis_server import RedisServer
 from tests.proofs import register_profiles
+from tests.workers import ByFile
 
 register_profiles()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Share tests out by file."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
