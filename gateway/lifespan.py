@@ -94,7 +94,7 @@ def build_rooms(settings: Settings) -> Rooms:
 async def opened(rooms: Rooms) -> AsyncIterator[None]:
     """Watch identity and fleet until exit, then close engines and Redis: settles on their way go first."""
     logger = get_logger()
-    upkeep = Upkeep(rooms.limiter, rooms.settings.limits, rooms.store, rooms.metrics)
+    upkeep = Upkeep(rooms.limiter, rooms.settings.limits, rooms.store, rooms.metrics, rooms.fleet.share_with)
     try:
         watcher = FleetWatcher(rooms.fleet, rooms.settings.routing)
         sources, holds = rooms.discovery, rooms.holds

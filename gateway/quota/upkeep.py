@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from config import LimitsSettings
@@ -33,11 +33,24 @@ _LATEST_US = 3_600_000_000
 """A lease that ends later than this is of a clock that was set back: no gateway is given leases so long."""
 
 
+def _nobody(_: int) -> None:
+    pass
+
+
 class Upkeep:
     """Keeps what the limiter has in Redis alive, and books what other gateways have left there."""
 
-    def __init__(self, limiter: Limiter, settings: LimitsSettings, store: Store, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        settings: LimitsSettings,
+        store: Store,
+        metrics: Metrics,
+        on_gateways: Callable[[int], None] = _nobody,
+    ) -> None:
+        """`on_gateways` is told at each heartbeat how many gateways there are."""
         self._limiter = limiter
+        self._on_gateways = on_gateways
         self._store = store
         self._metrics = metrics
         self._calendar = Calendar(settings)
@@ -67,6 +80,7 @@ class Upkeep:
         # The heartbeat comes first: it is also what finds out that Redis is back when nobody else calls.
         self._limiter.gateways = max(1, await self.beat())
         self._metrics.gateways.set(self._limiter.gateways)
+        self._on_gateways(self._limiter.gateways)
         self._limiter.note_again()
         self._limiter.settles.flush()
         now = time.monotonic()

@@ -9,7 +9,8 @@ engine's share of the conversations, and no engine is flooded because a popular 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from config.routing import RoutingPolicy
 from gateway.domain import NO_MEDIUM, Demand, Medium
@@ -30,6 +31,15 @@ class Bounds:
     max_in_flight: int
     max_prefill_tokens: int
     load_factor: float = 1.25
+
+    def shared_by(self, gateways: int) -> Bounds:
+        """Return what one of so many gateways may give an engine: together they give it no more, but for rounding."""
+        share = partial(_share_of, gateways)
+        return replace(self, max_in_flight=share(self.max_in_flight), max_prefill_tokens=share(self.max_prefill_tokens))
+
+
+def _share_of(gateways: int, bound: int) -> int:
+    return -(-bound // gateways)
 
 
 def choose(

@@ -44,7 +44,7 @@ class Fleet:
         self.on_joined: list[Callable[[Member], None]] = []
         self.on_gone: list[Callable[[Member], None]] = []
         self._routing = settings.routing
-        self._bounds = _bounds(settings)
+        self._bounds = self._bounds_of_all = _bounds(settings)
         self._models = frozenset({settings.engine.served_model_name})
         self._metrics = metrics
         self._logger = get_logger()
@@ -65,6 +65,13 @@ class Fleet:
     def ready(self) -> bool:
         """Whether a request sent now could start."""
         return any(member.state is State.READY for member in self.members)
+
+    def share_with(self, gateways: int) -> None:
+        """Take a fair part of what engines are given, where there are so many gateways with this one."""
+        bounds = self._bounds_of_all.shared_by(gateways)
+        if bounds != self._bounds:
+            self._bounds = bounds
+            self._waiting.grant()
 
     def context_tokens(self, model: str) -> list[int]:
         """Return how long a prompt and its answer together may be, of each engine that serves `model` and says so."""

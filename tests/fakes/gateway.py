@@ -7,12 +7,16 @@ import json
 import os
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import redis
+from redis.exceptions import RedisError
 
+from gateway.store import keys
 from tests.fakes.forked import ForkedGateway
 from tests.fakes.ports import free_port
 
@@ -89,9 +93,17 @@ class GatewayProcess:
         if self._process is not None:
             self._process.kill()
             await self._process.wait()
+            await asyncio.to_thread(self._sign_off)
         if self._reading is not None:
             await self._reading
         self._folder.cleanup()
+
+    def _sign_off(self) -> None:
+        """Have the killed gateway not be counted for ten seconds more: those after it would take too small a part."""
+        with suppress(RedisError, ValueError, OSError):
+            away = redis.from_url(self._environ["GEMMA_REDIS__URL"], socket_timeout=0.2, socket_connect_timeout=0.2)
+            with away as client:
+                client.delete(keys.gateways())
 
     async def start(self) -> None:
         """Start it and wait until it answers /health."""

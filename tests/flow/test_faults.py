@@ -209,7 +209,7 @@ async def test_many_at_once_are_all_answered_and_counted_down(gateway: GatewayPr
     headers = {"authorization": f"Bearer {gateway.key}"}
     async with httpx.AsyncClient(base_url=gateway.base_url, limits=limits, headers=headers, timeout=60) as client:
         answers = await asyncio.gather(*(post(client, f"number {k}", stream=k % 2 == 0) for k in range(300)))
-    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
     for k, answer in enumerate(answers):
         said = content(answer.text) if k % 2 == 0 else answer.json()["choices"][0]["message"]["content"]
         assert said == f"You said: number {k}"

@@ -216,3 +216,27 @@ async def test_tokens_are_counted_by_another_engine_where_one_has_died_unseen(re
             assert second.status_code == 200, second.text
             line = await gateway.request_line(second.headers["x-request-id"])
             assert line["replica"] in engines
+
+
+async def test_gateways_of_one_engine_send_it_no_more_than_one_would(private_redis: RedisServer) -> None:
+    settings = {"routing.max_in_flight": 4}
+    async with EngineProcess("--model", "fake") as engine:
+        urls = [engine.replica.base_url]
+        async with (
+            GatewayProcess(private_redis.url, urls, settings=settings) as one,
+            GatewayProcess(private_redis.url, urls, settings=settings) as two,
+        ):
+            for gateway in (one, two):
+                await gateway.ready()
+                async with asyncio.timeout(10):
+                    while await gateway.metric("gateway_gateways") != 2:
+                        await asyncio.sleep(0.05)
+            await engine.script("hold", times=-1)
+            asked = [asyncio.create_task(post(gateway.client, stream=True)) for gateway in (one, two) for _ in range(6)]
+            await engine.eventually(running=4)
+            assert [await gateway.metric("gateway_queued_requests") for gateway in (one, two)] == [4, 4]
+            assert (await engine.stats())["running"] == 4
+            while not all(each.done() for each in asked):
+                await engine.release()
+                await asyncio.sleep(0.05)
+            assert {each.result().status_code for each in asked} == {200}

@@ -119,6 +119,18 @@ async def test_gateways_are_counted_and_sign_off(
     assert await gateways[2].upkeep.beat() == 1
 
 
+async def test_whoever_shares_something_is_told_how_many_gateways_there_are(
+    store_at: StoreAt, private_redis: RedisServer, metrics: Metrics
+) -> None:
+    store, told = store_at(private_redis), list[int]()
+    other = Gateway(store, metrics)
+    one = Upkeep(other.limiter, LIMITS, store, metrics, told.append)
+    await one.round()
+    await other.upkeep.beat()
+    await one.round()
+    assert told == [1, 2]
+
+
 async def test_an_outage_ends_by_itself_and_the_last_count_of_gateways_is_kept(
     store_at: StoreAt, private_redis: RedisServer, metrics: Metrics, caller: Caller
 ) -> None:

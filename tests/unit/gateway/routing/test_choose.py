@@ -25,6 +25,17 @@ def member(name: str, in_flight: int = 0, state: State = State.READY, models: fr
     return Member(Replica(name, "h", 1), state=state, models=models, in_flight=in_flight)
 
 
+@given(st.integers(1, 10_000), st.integers(1, 10_000_000), st.integers(1, 100))
+def test_gateways_share_what_an_engine_is_given_and_none_is_left_without(
+    requests: int, tokens: int, gateways: int
+) -> None:
+    shared = Bounds(requests, tokens, 1.5).shared_by(gateways)
+    assert 0 <= shared.max_in_flight * gateways - requests < gateways
+    assert 0 <= shared.max_prefill_tokens * gateways - tokens < gateways
+    assert min(shared.max_in_flight, shared.max_prefill_tokens) >= 1
+    assert shared.load_factor == 1.5
+
+
 @pytest.mark.parametrize(
     ("members", "chosen"),
     [

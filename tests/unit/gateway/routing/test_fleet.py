@@ -126,6 +126,31 @@ async def test_a_place_is_counted_until_it_is_released_once() -> None:
     assert in_flight(made) == [0]
 
 
+async def test_several_gateways_give_an_engine_together_what_one_would() -> None:
+    fleets = [fleet(max_in_flight=6, max_queued=0) for _ in range(3)]
+    for made in fleets:
+        made.share_with(3)
+        for _ in range(2):
+            await made.place(M)
+        with pytest.raises(Overloaded):
+            await made.place(M)
+    assert [in_flight(made) for made in fleets] == [[2], [2], [2]]
+
+
+async def test_who_waits_gets_the_part_of_a_gateway_that_is_gone() -> None:
+    made = fleet(max_in_flight=4)
+    made.share_with(2)
+    waits = [asyncio.create_task(made.place(M)) for _ in range(5)]
+    await turn()
+    assert (in_flight(made), waiting(made)) == ([2], 3)
+    made.share_with(1)
+    await turn()
+    assert (in_flight(made), waiting(made)) == ([4], 1)
+    for each in waits[:1]:
+        (await each).release()
+    await asyncio.gather(*waits)
+
+
 async def test_requests_go_to_the_least_busy_engine() -> None:
     made = fleet(engines=3, max_in_flight=5)
     for _ in range(6):
