@@ -95,6 +95,17 @@ lifecycle:
 {{- end }}
 {{- end -}}
 
+{{/* The way to the cluster's DNS. Policies see the pods' own ports, which need not be those of its Service. */}}
+{{- define "gemma.dnsEgress" -}}
+- ports:
+    {{- range default (list 53) .Values.networkPolicy.dnsPorts }}
+    - port: {{ . }}
+      protocol: UDP
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- end -}}
+
 {{- define "gemma.monitored" -}}
 {{- $there := .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}
 {{- if or (eq .Values.monitoring.mode "always") (and (eq .Values.monitoring.mode "auto") $there) -}}yes{{- end -}}

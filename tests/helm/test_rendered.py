@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from config.validate import problems_of
 from tests.fakes.exposition import names_in
-from tests.helm.chart import BY_VALUES, CHART, container, helm, render, service, settings_in, sleep_of, variables
+from tests.helm.chart import (
+    BY_VALUES,
+    CHART,
+    Object,
+    Rendered,
+    container,
+    helm,
+    render,
+    service,
+    settings_in,
+    sleep_of,
+    variables,
+)
 
 PRODUCTION = Path(__file__).parent / "values" / "production.yaml"
 EXTERNAL = Path(__file__).parent / "values" / "external.yaml"
@@ -147,6 +161,27 @@ def test_sentinels_are_told_to_the_gateway_and_let_through() -> None:
     password = given["GEMMA_REDIS__SENTINEL_PASSWORD"]["valueFrom"]["secretKeyRef"]
     assert password == {"name": "redis-url", "key": "sentinel-password", "optional": True}
     assert "SENTINEL" not in str(render(EXTERNAL).one("Deployment", "gateway"))
+
+
+def egress(rendered: Rendered, component: str) -> list[Object]:
+    """Return where the pods of a component may go."""
+    return list(rendered.one("NetworkPolicy", component)["spec"]["egress"])
+
+
+@pytest.mark.parametrize("component", ["gateway", "engine", "test"])
+def test_the_clusters_dns_may_listen_elsewhere(component: str) -> None:
+    both = [{"port": 5353, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    assert egress(render("networkPolicy.dnsPorts={5353}"), component)[0] == {"ports": both}
+    assert [each["port"] for each in egress(render(), component)[0]["ports"]] == [53, 53]
+
+
+def test_an_engine_can_be_let_out_further() -> None:
+    collector = "networkPolicy.engineExtraEgress[0].ports[0].port=4318"
+    rules = [[each["port"] for each in rule["ports"]] for rule in egress(render(collector), "engine")]
+    assert rules == [[53, 53], [443], [4318]]
+    offline = egress(render(collector, "engine.offline=true"), "engine")
+    assert [each["port"] for rule in offline for each in rule["ports"]] == [53, 53, 4318]
+    assert egress(render("engine.offline=true"), "engine") == []
 
 
 def test_streams_are_neither_buffered_nor_cut() -> None:
