@@ -46,6 +46,11 @@
 {{- fail "engine.modelCache.download: settings.engine.model is a folder, which is not downloaded" -}}
 {{- end -}}
 {{- end -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $confined := and $engine.enabled $policy.enabled (or $engine.offline (not $policy.engineInternet)) (not $policy.engineExtraEgress) -}}
+{{- if and $confined (default dict .Values.settings.prompt).media_hosts -}}
+{{- fail "settings.prompt.media_hosts: the engine fetches these images, and with engine.offline or without networkPolicy.engineInternet it gets nowhere; let it out by networkPolicy.engineExtraEgress" -}}
+{{- end -}}
 {{- if and $engine.enabled (eq .Values.profile "gpu") (lt (int $engine.gpu.count) 1) -}}
 {{- fail "engine.gpu.count: the profile gpu needs at least 1; `--set profile=demo` needs no GPU" -}}
 {{- end -}}

@@ -1,5 +1,5 @@
-{{/* The settings that this chart decides, over those of the user. The engine gets its own group only, so that a change
-     of a limit does not load the model anew. */}}
+{{/* The settings that this chart decides, over those of the user. The engine gets its own group and the hosts of images
+     only, so that a change of a limit does not load the model anew. */}}
 {{- define "gemma.servedModel" -}}
 {{- $given := default dict .Values.settings.engine -}}
 {{- default (ternary "gemma-3n-demo" "gemma-3n" (eq .Values.profile "demo")) $given.served_model_name -}}
@@ -25,7 +25,11 @@
 {{- $group := include "gemma.engineGroup" . | fromYaml -}}
 {{- $_ := set $group "host" "0.0.0.0" -}}
 {{- $_ := set $group "port" 8100 -}}
-{{- toYaml (dict "engine" $group "data_dir" "/data") -}}
+{{- $settings := dict "engine" $group "data_dir" "/data" -}}
+{{- with (default dict .Values.settings.prompt).media_hosts -}}
+{{- $_ := set $settings "prompt" (dict "media_hosts" .) -}}
+{{- end -}}
+{{- toYaml $settings -}}
 {{- end -}}
 
 {{- define "gemma.gatewaySettings" -}}

@@ -12,6 +12,7 @@ import yaml
 from compose_spec import PyCompose
 from packaging.requirements import Requirement
 
+from config import Settings, load_settings
 from gateway import __version__
 from tools.lock import LOCKS
 
@@ -89,6 +90,11 @@ def compose() -> dict[str, Any]:
     return found
 
 
+def settings_of(service: dict[str, Any]) -> Settings:
+    """Return the settings that a service's variables give."""
+    return load_settings(environ=service["environment"], env_file=Path("/dev/null"))
+
+
 def test_compose_takes_the_file() -> None:
     """By the Compose Specification as the package compose-spec has it; no `docker compose` has read it here."""
     parsed = PyCompose.from_yaml(yaml.safe_dump(compose()))
@@ -119,6 +125,14 @@ def test_only_gateways_and_prometheus_share_a_network_with_the_engine() -> None:
     assert near == {"engine", "gateway", "prometheus", "grafana"}
     assert {name for name, service in services.items() if "engines" in service["networks"]} == {"engine", "gateway"}
     assert {name for name, service in services.items() if "state" in service["networks"]} == {"redis", "gateway"}
+
+
+def test_engine_and_gateway_allow_images_of_the_same_hosts() -> None:
+    text = COMPOSE.replace("${MEDIA_HOSTS:-}", "images.example.org")
+    services = yaml.safe_load(interpolated(text))["services"]
+    hosts = {name: settings_of(services[name]).prompt.media_hosts for name in ("gateway", "engine")}
+    assert hosts == dict.fromkeys(("gateway", "engine"), ("images.example.org",))
+    assert settings_of(compose()["services"]["engine"]).prompt.media_hosts == ()
 
 
 def test_containers_get_the_time_that_a_drain_takes() -> None:

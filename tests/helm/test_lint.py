@@ -38,6 +38,8 @@ REFUSED = {
     "settings.engine.extra_args={--tensor-parallel-size=4}": "needs as many GPUs",
     "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=20": "must not be above maxReplicas",
     "engine.autoscaling.enabled=true,engine.autoscaling.minReplicas=0": "at '/engine/autoscaling/minReplicas'",
+    "engine.offline=true,settings.prompt.media_hosts={images.example.org}": "networkPolicy.engineExtraEgress",
+    "networkPolicy.engineInternet=false,settings.prompt.media_hosts={a.example}": "networkPolicy.engineExtraEgress",
     "engine.gpu.count=0": "at '/engine/gpu/count'",
     "gateway.extraEnv[0].name=GATEWAY_API_KEY,gateway.extraEnv[0].value=k": "give it by valueFrom.secretKeyRef",
     "engine.extraEnv[0].name=HF_TOKEN,engine.extraEnv[0].value=hf_1": "give it by valueFrom.secretKeyRef",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.helm.chart import CHART, container, render, service, settings_in, sleep_of, variables
 
 PRODUCTION = Path(__file__).parent / "values" / "production.yaml"
@@ -90,6 +92,21 @@ def test_a_claim_that_is_there_can_be_the_source_of_the_model() -> None:
     assert "volumeClaimTemplates" not in engine
     mounts = {mount["name"]: mount for mount in container(engine["template"])["volumeMounts"]}
     assert mounts["models"] == {"name": "models", "mountPath": "/models", "readOnly": True}
+
+
+def test_engine_and_gateway_allow_images_of_the_same_hosts() -> None:
+    rendered = render("settings.prompt.media_hosts={images.example.org,cdn.example.org}")
+    hosts = {part: settings_in(rendered, part).prompt.media_hosts for part in ("gateway", "engine")}
+    assert hosts == dict.fromkeys(("gateway", "engine"), ("images.example.org", "cdn.example.org"))
+    assert "prompt" not in render().one("ConfigMap", "engine")["data"]["gateway.yaml"]
+
+
+@pytest.mark.parametrize(
+    "way", ["networkPolicy.enabled=false", "networkPolicy.engineExtraEgress[0].ports[0].port=3128"]
+)
+def test_an_engine_without_the_hub_may_have_another_way_to_images(way: str) -> None:
+    values = ("settings.prompt.media_hosts={images.example.org}", "engine.offline=true")
+    assert settings_in(render(*values, way), "engine").prompt.media_hosts == ("images.example.org",)
 
 
 def test_the_engine_becomes_vllm_and_its_probe_looks_for_hangs() -> None:
