@@ -138,10 +138,24 @@ def case(alert: str, series: Series, count: int) -> dict[str, Any]:
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_fires_and_keeps_quiet(alert: str, tmp_path: Path) -> None:
     firing, quiet = CASES[alert]
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups()}), encoding="utf-8")
-    tests = {"rule_files": ["rules.yaml"], "tests": [case(alert, firing, 1), case(alert, quiet, 0)]}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(tests), encoding="utf-8")
-    command = [tool("promtool"), "test", "rules", str(tmp_path / "test.yaml")]
+    hold(tmp_path, case(alert, firing, 1), case(alert, quiet, 0))
+
+
+def test_a_gateway_that_never_saw_an_engine_has_none_ready(tmp_path: Path) -> None:
+    """An engine has no series before a gateway knows of it. Another gateway's engine is no help."""
+    one = {f"gateway_requests_in_flight{{{GATEWAY}}}": "0x60"}
+    other = {name.replace('"a"', '"b"'): "0x60" for name in one}
+    ready = {f'gateway_replica_ready{{{GATEWAY}, replica="x"}}'.replace('"a"', '"b"'): "1x60"}
+    alert = "GemmaNoEngineReady"
+    hold(tmp_path, case(alert, one, 1), case(alert, one | other | ready, 1), case(alert, other | ready, 0))
+
+
+def hold(folder: Path, *cases: dict[str, Any]) -> None:
+    """Have promtool test the rendered rules by `cases`."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups()}), encoding="utf-8")
+    tests = {"rule_files": ["rules.yaml"], "tests": list(cases)}
+    (folder / "test.yaml").write_text(yaml.safe_dump(tests), encoding="utf-8")
+    command = [tool("promtool"), "test", "rules", str(folder / "test.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
