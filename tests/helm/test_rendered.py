@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,15 @@ def test_an_engine_can_be_let_out_further() -> None:
     offline = egress(render(collector, "engine.offline=true"), "engine")
     assert [each["port"] for rule in offline for each in rule["ports"]] == [53, 53, 4318]
     assert egress(render("engine.offline=true"), "engine") == []
+
+
+def test_the_first_commands_push_every_image_that_a_registry_of_yours_needs() -> None:
+    told = (CHART / "README.md").read_text(encoding="utf-8")
+    pushed = set(re.findall(r"docker push (\S+)$", told, re.MULTILINE))
+    pods = render("imageRegistry=registry.example.org").pods()
+    assert {container(template)["image"] for _, template in pods} == pushed
+    made = re.findall(r"docker (?:build .* -t|tag \S+) (\S+)", told)
+    assert pushed <= set(made)
 
 
 def test_streams_are_neither_buffered_nor_cut() -> None:
