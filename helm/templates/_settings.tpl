@@ -32,9 +32,21 @@
 {{- toYaml $settings -}}
 {{- end -}}
 
+{{/* Host names by which the cluster, `helm test` and a port-forward ask the gateway. */}}
+{{- define "gemma.ownHosts" -}}
+{{- $service := include "gemma.fullname" . -}}
+{{- $inNamespace := printf "%s.%s" $service .Release.Namespace -}}
+{{- list $service $inNamespace (printf "%s.svc" $inNamespace) "127.0.0.1" "localhost" | toYaml -}}
+{{- end -}}
+
 {{- define "gemma.gatewaySettings" -}}
 {{- $given := deepCopy .Values.settings -}}
-{{- $server := merge (dict "host" "0.0.0.0" "port" 8000 "drain_seconds" .Values.gateway.drainSeconds) (default dict $given.server) -}}
+{{- $own := dict "host" "0.0.0.0" "port" 8000 "drain_seconds" .Values.gateway.drainSeconds -}}
+{{- $trusted := default list (default dict $given.server).trusted_hosts -}}
+{{- if and $trusted (not (has "*" $trusted)) -}}
+{{- $_ := set $own "trusted_hosts" (concat $trusted (include "gemma.ownHosts" . | fromYamlArray) | uniq) -}}
+{{- end -}}
+{{- $server := merge $own (default dict $given.server) -}}
 {{- $telemetry := merge (dict "metrics_port" 9100) (default dict $given.telemetry) -}}
 {{- $where := dict "engines" .Values.engine.externalUrls -}}
 {{- if .Values.engine.enabled -}}

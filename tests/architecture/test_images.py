@@ -135,6 +135,15 @@ def test_engine_and_gateway_allow_images_of_the_same_hosts() -> None:
     assert settings_of(compose()["services"]["engine"]).prompt.media_hosts == ()
 
 
+def test_trusted_hosts_have_the_names_that_prometheus_and_this_machine_ask_by() -> None:
+    scraped = yaml.safe_load(compose()["configs"]["prometheus"]["content"])["scrape_configs"][0]
+    (target,) = scraped["static_configs"][0]["targets"]
+    text = interpolated(COMPOSE.replace("${TRUSTED_HOSTS:-*}", "chat.example.org"))
+    trusted = settings_of(yaml.safe_load(text)["services"]["gateway"]).server.trusted_hosts
+    assert trusted == ("chat.example.org", target.partition(":")[0], "127.0.0.1", "localhost")
+    assert "*" in settings_of(compose()["services"]["gateway"]).server.trusted_hosts
+
+
 def test_containers_get_the_time_that_a_drain_takes() -> None:
     services = compose()["services"]
     assert int(services["gateway"]["stop_grace_period"].rstrip("s")) > 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -192,6 +193,18 @@ def test_the_first_commands_push_every_image_that_a_registry_of_yours_needs() ->
     assert {container(template)["image"] for _, template in pods} == pushed
     made = re.findall(r"docker (?:build .* -t|tag \S+) (\S+)", told)
     assert pushed <= set(made)
+
+
+def test_trusted_hosts_have_the_names_that_the_test_the_notes_and_the_cluster_ask_by() -> None:
+    rendered = render("settings.server.trusted_hosts={chat.example.org,localhost}")
+    trusted = settings_in(rendered, "gateway").server.trusted_hosts
+    (smoke,) = rendered.of("Pod")
+    asked = urlsplit(variables({"spec": smoke["spec"]})["BASE_URL"]["value"]).hostname
+    service_names = [f"g-gemma-gateway{rest}" for rest in ("", ".chat", ".chat.svc")]
+    assert trusted == ("chat.example.org", "localhost", *service_names, "127.0.0.1")
+    assert asked in trusted
+    assert settings_in(render("settings.server.trusted_hosts={*}"), "gateway").server.trusted_hosts == ("*",)
+    assert settings_in(render(), "gateway").server.trusted_hosts == ("*",)
 
 
 def test_streams_are_neither_buffered_nor_cut() -> None:
