@@ -123,9 +123,10 @@ def test_the_engine_becomes_vllm_and_its_probe_looks_for_hangs() -> None:
 def test_keda_asks_for_vllms_own_label_and_takes_no_data_for_a_fault() -> None:
     (scaled,) = render(PRODUCTION).of("ScaledObject")
     triggers = scaled["spec"]["triggers"]
-    assert {trigger["metadata"]["query"] for trigger in triggers} == {
-        f'sum(vllm:{name}{{model_name="gemma-3n",namespace="chat"}})'
-        for name in ("num_requests_waiting", "kv_cache_usage_perc")
+    assert {trigger["metadata"]["query"]: float(trigger["metadata"]["threshold"]) for trigger in triggers} == {
+        'sum(vllm:num_requests_waiting{model_name="gemma-3n",namespace="chat"})': 4,
+        'sum(vllm:kv_cache_usage_perc{model_name="gemma-3n",namespace="chat"})': 0.85,
+        'sum(gateway_queued_requests{namespace="chat"})': 4,
     }
     for trigger in triggers:
         assert trigger["metricType"] == "AverageValue"
@@ -133,6 +134,15 @@ def test_keda_asks_for_vllms_own_label_and_takes_no_data_for_a_fault() -> None:
         assert isinstance(trigger["metadata"]["threshold"], str)
     assert scaled["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"
     assert scaled["spec"]["fallback"]["replicas"] >= 1
+
+
+def test_a_prometheus_that_is_away_takes_no_engine_away() -> None:
+    (scaled,) = render(PRODUCTION, "engine.autoscaling.fallbackReplicas=3").of("ScaledObject")
+    assert scaled["spec"]["fallback"] == {
+        "failureThreshold": 3,
+        "replicas": 3,
+        "behavior": "currentReplicasIfHigher",
+    }
 
 
 def test_only_gateways_and_prometheus_reach_an_engine() -> None:
