@@ -69,6 +69,16 @@ lifecycle:
 {{- ternary .Values.engine.autoscaling.minReplicas .Values.engine.replicas .Values.engine.autoscaling.enabled -}}
 {{- end -}}
 
+{{/* How many pods a node drain may take at once. One that is not ready serves nobody, so it holds no drain up. */}}
+{{- define "gemma.budget" -}}
+{{- if .minAvailable -}}
+minAvailable: {{ .minAvailable }}
+{{- else -}}
+maxUnavailable: {{ default 1 .maxUnavailable }}
+{{- end }}
+unhealthyPodEvictionPolicy: AlwaysAllow
+{{- end -}}
+
 {{- define "gemma.redisEnvironment" -}}
 {{- if .Values.redis.enabled }}
 - name: REDIS_PASSWORD

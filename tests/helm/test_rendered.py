@@ -134,6 +134,21 @@ def test_a_budget_needs_more_than_one_pod() -> None:
     assert render("gateway.replicas=1").of("PodDisruptionBudget") == []
 
 
+@pytest.mark.parametrize("component", ["gateway", "engine"])
+def test_a_drain_takes_one_pod_at_a_time_and_one_that_is_not_ready_at_any(component: str) -> None:
+    replicas = ("gateway.replicas=5", "engine.replicas=5")
+
+    def budget(*assignments: str) -> Object:
+        spec = render(*replicas, *assignments).one("PodDisruptionBudget", component)["spec"]
+        assert spec.pop("selector")
+        return dict(spec)
+
+    anyhow = {"unhealthyPodEvictionPolicy": "AlwaysAllow"}
+    assert budget() == {"maxUnavailable": 1, **anyhow}
+    assert budget(f"{component}.podDisruptionBudget.maxUnavailable=2") == {"maxUnavailable": 2, **anyhow}
+    assert budget(f"{component}.podDisruptionBudget.minAvailable=3") == {"minAvailable": 3, **anyhow}
+
+
 @BY_VALUES
 def test_metrics_have_a_port_that_only_prometheus_and_the_test_reach(values: Path) -> None:
     rendered = render(values)
