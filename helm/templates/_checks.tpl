@@ -11,6 +11,9 @@
 {{- if and (not $engine.enabled) (not $engine.externalUrls) -}}
 {{- fail "engine.externalUrls: name at least one engine, or leave engine.enabled at true" -}}
 {{- end -}}
+{{- if and $engine.enabled $engine.externalUrls -}}
+{{- fail "engine.externalUrls: gateways would ask the chart's own engines alone; set engine.enabled to false, or leave this empty" -}}
+{{- end -}}
 {{- $grace := int $gateway.terminationGracePeriodSeconds -}}
 {{- if and $grace (le $grace (int (add $gateway.preStopSeconds $gateway.drainSeconds))) -}}
 {{- fail "gateway.terminationGracePeriodSeconds: must be above gateway.preStopSeconds + gateway.drainSeconds; 0 computes it" -}}

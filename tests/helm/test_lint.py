@@ -26,6 +26,7 @@ REFUSED = {
     "settings.redis.sentinels={a:26379}": "the chart's own Redis has none",
     "redis.enabled=false": "externalRedis.existingSecret",
     "engine.enabled=false": "engine.externalUrls",
+    "engine.externalUrls={http://10.0.0.1:8100}": "set engine.enabled to false",
     "gateway.terminationGracePeriodSeconds=30": "gateway.terminationGracePeriodSeconds: must be above",
     "engine.terminationGracePeriodSeconds=30": "engine.terminationGracePeriodSeconds: must be above",
     "gateway.podDisruptionBudget.minAvailable=2": "no node could ever be drained",
