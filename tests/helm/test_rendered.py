@@ -268,7 +268,29 @@ def test_the_test_pod_looks_for_every_series_of_the_alerts() -> None:
     )
 
 
+def notes(*assignments: str) -> str:
+    """Return what Helm says after an install."""
+    given = [part for assignment in assignments for part in ("--set", assignment)]
+    done = helm("install", "g", CHART, "--dry-run=client", "--namespace", "chat", *given)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
 def test_the_notes_tell_how_to_ask() -> None:
-    done = helm("install", "g", CHART, "--dry-run=client", "--namespace", "chat")
-    assert "/v1/chat/completions" in done.stdout, done.stderr
-    assert "helm -n chat test g" in done.stdout
+    assert "/v1/chat/completions" in notes()
+    assert "helm -n chat test g" in notes()
+    assert "WARNING" not in notes()
+
+
+@pytest.mark.parametrize("keys", ["discovery=true", "jwks_url=https://id.example.org/keys"])
+def test_the_notes_warn_of_issuers_whose_keys_no_gateway_can_get(keys: str) -> None:
+    issuer = ["name=id", "issuer=https://id.example.org", "audiences={chat}", "algorithms={RS256}"]
+    given = [f"settings.auth.issuers[0].{each}" for each in (*issuer, keys)]
+    assert "WARNING: networkPolicy.gatewayInternet is false" in notes(*given)
+    for way in (
+        "networkPolicy.gatewayInternet=true",
+        "networkPolicy.enabled=false",
+        "networkPolicy.gatewayExtraEgress[0].ports[0].port=443",
+    ):
+        assert "gatewayInternet" not in notes(*given, way)
+    assert "gatewayInternet" not in notes(*given[:-1], "settings.auth.issuers[0].jwks_file=/keys.json")
