@@ -114,6 +114,10 @@ class RedisSettings(Group):
         SecretStr(""),
         description="redis://, rediss:// or unix:// URL, of a cluster any node's; empty: `serve` starts its own Redis.",
     )
+    password: SecretStr = Field(
+        SecretStr(""),
+        description="Password, as it is, where redis.url has none; in a URL it has to be percent-encoded.",
+    )
     sentinels: Words = Field(
         (),
         description="Sentinels, as `host:port`, over TLS where redis.url is; its host is then the master's name.",

@@ -102,6 +102,8 @@ def _check_redis(settings: Settings) -> _Problems:
     if not url:
         if settings.redis.sentinels:
             yield "redis.sentinels", "want a redis.url whose host is the master's name, as in redis://mymaster/0"
+        if settings.redis.password.get_secret_value():
+            yield "redis.password", "wants a redis.url; the Redis that `serve` starts has no password"
         return
     parts = _split(url)
     if parts.scheme not in ("redis", "rediss", "unix"):

@@ -243,11 +243,11 @@ def _sentinels(address: Address, settings: RedisSettings) -> Sentinels | None:
     return Sentinels(places, master, password, address.tls, settings.connect_timeout_seconds / 2)
 
 
-def _address(url: str) -> Address:
-    """Return what the URL says. Raises ValueError for one that says nothing."""
+def _address(url: str, password: str) -> Address:
+    """Return what the URL says, with a password where it has none. Raises ValueError for a URL that says nothing."""
     pool = ConnectionPool.from_url(url)
     parsed: Any = pool.connection_class(**pool.connection_kwargs)
-    who = Who(parsed.username or "", parsed.password or "", int(parsed.db), parsed.client_name or "")
+    who = Who(parsed.username or "", parsed.password or password, int(parsed.db), parsed.client_name or "")
     if isinstance(parsed, UnixDomainSocketConnection):
         return Address(who, path=parsed.path)
     tls = parsed.ssl_context.get() if isinstance(parsed, SSLConnection) else None
@@ -256,4 +256,5 @@ def _address(url: str) -> Address:
 
 def open_store(settings: RedisSettings, metrics: Metrics) -> Store:
     """Return a Store for `settings.url`; no connection is made yet. The caller owns it and must aclose() it."""
-    return Store(_address(settings.url.get_secret_value()), settings, metrics)
+    address = _address(settings.url.get_secret_value(), settings.password.get_secret_value())
+    return Store(address, settings, metrics)

@@ -81,13 +81,14 @@ unhealthyPodEvictionPolicy: AlwaysAllow
 
 {{- define "gemma.redisEnvironment" -}}
 {{- if .Values.redis.enabled }}
-- name: REDIS_PASSWORD
+- name: GEMMA_REDIS__URL
+  value: redis://{{ include "gemma.fullname" . }}-redis:6379/0
+# Not in the URL, which a slash or a number sign in it would cut short.
+- name: GEMMA_REDIS__PASSWORD
   valueFrom:
     secretKeyRef:
       name: {{ include "gemma.secret" . }}
       key: redis-password
-- name: GEMMA_REDIS__URL
-  value: redis://:$(REDIS_PASSWORD)@{{ include "gemma.fullname" . }}-redis:6379/0
 {{- else }}
 - name: GEMMA_REDIS__URL
   valueFrom:

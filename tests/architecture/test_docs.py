@@ -100,7 +100,7 @@ def test_the_table_of_settings_names_every_setting() -> None:
 
 def test_no_default_of_a_secret_is_shown() -> None:
     secrets = [cells for cells in rows(settings_tables()) if cells[2] == "secret"]
-    assert len(secrets) == 7
+    assert len(secrets) == 8
     assert {cells[3] for cells in secrets} == {"not shown"}
 
 

@@ -85,8 +85,7 @@ class Pod:
         if reference and reference["key"] in self._secret:
             entry["value"] = self._secret[reference["key"]]
         if "value" in entry:
-            host = entry["value"].replace("g-gemma-gateway-redis:", "127.0.0.1:")
-            entry["value"] = host.replace("$(REDIS_PASSWORD)", self._secret["redis-password"])
+            entry["value"] = entry["value"].replace("g-gemma-gateway-redis:", "127.0.0.1:")
 
     def container(self, name: str) -> str:
         """Return the container's name within podman."""

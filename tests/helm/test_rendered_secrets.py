@@ -34,6 +34,13 @@ def test_all_gateways_have_the_same_secrets() -> None:
         assert given[name]["valueFrom"]["secretKeyRef"] == {"name": "g-gemma-gateway", "key": key}
 
 
+def test_the_password_of_redis_is_no_part_of_a_url_that_it_could_break() -> None:
+    given = variables(render("auth.existingSecret=mine").one("Deployment", "gateway")["spec"]["template"])
+    assert given["GEMMA_REDIS__URL"]["value"] == "redis://g-gemma-gateway-redis:6379/0"
+    password = given["GEMMA_REDIS__PASSWORD"]["valueFrom"]["secretKeyRef"]
+    assert password == {"name": "mine", "key": "redis-password"}
+
+
 def test_a_pods_checksum_is_that_of_the_secret_it_reads() -> None:
     rendered = render()
     (secret,) = rendered.of("Secret")

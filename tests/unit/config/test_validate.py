@@ -33,6 +33,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "auth.issuers",
     ),
     ({"redis": {"url": "http://db"}}, "redis.url"),
+    ({"redis": {"password": "secret"}}, "redis.password"),
     ({"redis": {"url": "unix://"}}, "redis.url"),
     ({"redis": {"url": "redis://:secret@"}}, "redis.url"),
     ({"redis": {"url": "redis://db:port"}}, "redis.url"),

@@ -30,9 +30,12 @@ async def open_at(metrics: Metrics) -> AsyncIterator[OpenAt]:
     """Open stores by their URL; patient by default, as the machine may be busy."""
     opened: list[Store] = []
 
-    def store_of(url: str, patience_seconds: float = 5) -> Store:
+    def store_of(url: str, patience_seconds: float = 5, password: str = "") -> Store:
         settings = RedisSettings(
-            url=SecretStr(url), timeout_seconds=patience_seconds, connect_timeout_seconds=patience_seconds
+            url=SecretStr(url),
+            password=SecretStr(password),
+            timeout_seconds=patience_seconds,
+            connect_timeout_seconds=patience_seconds,
         )
         opened.append(open_store(settings, metrics))
         return opened[-1]
@@ -143,6 +146,37 @@ async def test_password_user_and_database_hold_on_tcp(
     store = open_at(f"redis://{who}127.0.0.1:{await port_of(None)}/{database}")
     assert await store.call("SET", "k", "v") == b"OK"
     assert database_with(guarded_redis, "k") == {database}
+
+
+@pytest.mark.parametrize(
+    ("who", "password", "holds"),
+    [
+        ("ann@", ">p@ss/ü", False),
+        ("ann@", "p@ss/ü", True),
+        ("", "secret", True),
+        (":secret@", "p@ss/ü", True),
+        (":wrong@", "secret", False),
+    ],
+)
+async def test_a_password_that_is_no_part_of_the_url_is_taken_as_it_is_where_the_url_has_none(
+    guarded_redis: RedisServer, open_at: OpenAt, port_of: OpenPort, who: str, password: str, holds: bool
+) -> None:
+    for url in (f"unix://{who}{guarded_redis.socket_path}", f"redis://{who}127.0.0.1:{await port_of(None)}/0"):
+        store = open_at(url, password=password)
+        if holds:
+            assert await store.call("PING") == b"PONG"
+            continue
+        with pytest.raises(StoreDown):
+            await store.call("PING")
+
+
+@pytest.mark.parametrize("password", ["a/b", "a#b", "a?b", "a%41b", "a@b:c"])
+async def test_a_password_may_hold_what_a_url_cannot(
+    private_redis: RedisServer, open_at: OpenAt, port_of: OpenPort, password: str
+) -> None:
+    with redis.Redis(unix_socket_path=private_redis.socket_path) as client:
+        client.config_set("requirepass", password)
+    assert await open_at(f"redis://127.0.0.1:{await port_of(None)}/0", password=password).call("PING") == b"PONG"
 
 
 @pytest.mark.parametrize("who", ["", ":wrong@", "ann:secret@"])
