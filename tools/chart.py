@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from config.schema import Settings
+from tools.renewal import renew
 
 _CHART = Path(__file__).resolve().parents[1] / "helm"
 _SCHEMA = _CHART / "values.schema.json"
@@ -115,8 +116,7 @@ def readme_text() -> str:
 
 def main() -> None:
     """Rewrite both files."""
-    _SCHEMA.write_text(schema_text(), encoding="utf-8")
-    _README.write_text(readme_text(), encoding="utf-8")
+    renew({_SCHEMA: schema_text(), _README: readme_text()})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.dashboard_panels import DASHBOARDS, Panel
+from tools.renewal import renew
 
 FOLDER = Path(__file__).resolve().parents[1] / "helm" / "dashboards"
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
@@ -80,8 +81,7 @@ def _panel(index: int, panel: Panel) -> dict[str, Any]:
 def main() -> None:
     """Write every dashboard."""
     FOLDER.mkdir(exist_ok=True)
-    for name in DASHBOARDS:
-        (FOLDER / f"{name}.json").write_text(dashboard(name), encoding="utf-8")
+    renew({FOLDER / f"{name}.json": dashboard(name) for name in DASHBOARDS})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tallies import Tallies, TallyCounter
 from tools.dashboard_panels import DASHBOARDS
+from tools.renewal import renew
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "metrics.md"
@@ -58,7 +59,7 @@ def page_text() -> str:
 
 def main() -> None:
     """Rewrite the page."""
-    _PAGE.write_text(page_text(), encoding="utf-8")
+    renew({_PAGE: page_text()})
 
 
 if __name__ == "__main__":

@@ -1,33 +1,27 @@
-"""Rewrite what is generated in documents and chart: `python tools/tables.py`, or `make docs`. Tests hold it current."""
+"""Rewrite what is generated in documents and chart: `python tools/tables.py`, or `make docs`. Tests hold it current.
+
+`--check` writes nothing and fails where something is not current.
+"""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
-_README = Path(__file__).resolve().parents[1] / "README.md"
-_GENERATORS = {
-    "settings": ("config.describe",),
-    "parameters": ("gateway.prompt.describe",),
-    "completion parameters": ("gateway.prompt.describe", "completions"),
-}
+_ROOT = Path(__file__).resolve().parents[1]
+_GENERATORS = ("tools.readme_tables", "tools.chart", "tools.dashboards", "tools.metrics_page")
 
 
-def main() -> None:
-    """Put each generator's output between its markers, and renew the chart's part."""
-    text = _README.read_text(encoding="utf-8")
-    for name, command in _GENERATORS.items():
-        table = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True).stdout
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda found, table=table: f"{found[1]}{table.strip()}\n{found[2]}", text)
-        if count != 1:
-            raise SystemExit(f"README.md has no place for the table of {name}")
-    _README.write_text(text, encoding="utf-8")
-    for module in ("tools.chart", "tools.dashboards", "tools.metrics_page"):
-        subprocess.run([sys.executable, "-m", module], check=True)
+def main() -> int:
+    """Have every generator do its part; the exit code is that of the worst."""
+    parser = ArgumentParser(description="Rewrite what is generated in documents and chart.", allow_abbrev=False)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where something is not current")
+    arguments = ["--check"] if parser.parse_args().check else []
+    commands = [[sys.executable, "-m", generator, *arguments] for generator in _GENERATORS]
+    return max(subprocess.run(command, cwd=_ROOT, check=False).returncode for command in commands)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
