@@ -68,7 +68,7 @@ class EngineSettings(Group):
     )
     revision: str = Field("", description="Commit, tag or branch of the model; empty: the newest of its main branch.")
     served_model_name: str = Field("gemma-3n", description="Name that clients ask for.")
-    host: str = Field("127.0.0.1", description="Address vLLM listens on. It has no authentication: keep it private.")
+    host: str = Field("127.0.0.1", description="Address vLLM listens on. It asks for no credential: keep it private.")
     port: Port = Field(8100, description="Port vLLM listens on.")
     status_port: Port = Field(8101, description="Port of the supervisor's `/livez`, `/readyz` and `/metrics`.")
     dtype: str = Field("bfloat16", description="Number format of the weights.")

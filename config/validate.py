@@ -196,7 +196,7 @@ def _check_traces(settings: Settings) -> _Problems:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         yield "telemetry.otlp_endpoint", f"'{endpoint}' is not a URL such as http://collector:4318/v1/traces"
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        yield "telemetry.otlp_endpoint", "needs OpenTelemetry: pip install 'gemma-gateway[otel]'"
+        yield "telemetry.otlp_endpoint", "needs OpenTelemetry: .venv/bin/pip install '.[otel]'"
 
 
 _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (

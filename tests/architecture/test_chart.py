@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from gateway import __version__
-from tools.chart import readme_text, schema_text
+from tools.chart import readme_text, schema_text, settings_definitions
 
 CHART = Path(__file__).parents[2] / "helm"
 RENEW = "run: python tools/tables.py"
@@ -37,6 +37,16 @@ def test_every_test_that_the_checklist_names_is_there() -> None:
         for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert named - defined == set()
+
+
+def test_what_the_chart_refuses_of_the_example_of_a_file_is_named_under_it() -> None:
+    page = (CHART.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    example, _, after = page.partition("```yaml static\n")[2].partition("```\n")
+    groups = settings_definitions()["settings"]["properties"]
+    given = [(group, name) for group, names in yaml.safe_load(example).items() for name in names]
+    refused = {f"{group}.{name}" for group, name in given if name not in groups[group]["properties"]}
+    assert refused
+    assert refused <= set(re.findall(r"`([^`]+)`", after.partition("\n## ")[0]))
 
 
 def test_the_chart_has_the_projects_version() -> None:

