@@ -1,7 +1,8 @@
 """What a JSON Schema of a client's may be, before an engine makes a grammar of it, which has no time-out. Pure.
 
 Bounded here: its size, its depth (references followed), the properties and values it lists, how often it repeats. Not
-allowed: regular expressions, whose automata can explode, and references that lead outside or in a circle.
+allowed: regular expressions, whose automata can explode, and references that lead outside or in a circle. Of a schema
+that the model only reads, size and depth are enough.
 """
 
 from __future__ import annotations
@@ -26,25 +27,65 @@ _LISTED = ("anyOf", "allOf", "oneOf", "prefixItems", "items")
 _NAMED = ("properties", "$defs", "definitions", "dependentSchemas")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _REFUSED = ("pattern", "patternProperties", "$dynamicRef", "$recursiveRef")
+_TURNED_ROUND = ("not", "if")
+"""Under these a schema that allows more makes the whole allow less."""
 
 
 class _Wrong(Exception):
     """The message fits behind "must"."""
 
 
-def schema_problem(schema: Any) -> str | None:
-    """Return what is wrong with a schema in words that fit behind "must", or None."""
+def size_problem(schema: Any) -> str | None:
+    """Return what is wrong with the size of a schema that no engine compiles, in words that fit behind "must"."""
     if not isinstance(schema, dict):
         return "be a JSON object"
     if _nests_deeper(schema, MAX_DEPTH):
         return f"not nest deeper than {MAX_DEPTH}"
     if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
         return f"have at most {MAX_SCHEMA_BYTES} bytes"
+    return None
+
+
+def schema_problem(schema: Any) -> str | None:
+    """Return what is wrong with a schema in words that fit behind "must", or None."""
+    problem = size_problem(schema)
+    if problem is not None:
+        return problem
     try:
         _Walk(schema).height(schema, MAX_DEPTH)
     except _Wrong as wrong:
         return str(wrong)
     return None
+
+
+def without_patterns(schema: Any) -> Any:
+    """Return a schema that allows all that `schema` does, and texts of any pattern; its size has been checked.
+
+    One with `not` or `if` in it is returned as it is. The branches of a `oneOf` may overlap then: grammars take it for
+    `anyOf`.
+    """
+    return schema if _turns_round(schema) else _loosened(schema)
+
+
+def _turns_round(schema: Any) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    return any(name in schema for name in _TURNED_ROUND) or any(map(_turns_round, _parts(schema)))
+
+
+def _loosened(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: value for name, value in schema.items() if name != "pattern"}
+    for name in kept.keys() & {*_ONE, *_LISTED, *_NAMED}:
+        value = kept[name]
+        if name in _LISTED and isinstance(value, list):
+            kept[name] = [_loosened(each) for each in value]
+        elif name in _NAMED and isinstance(value, dict):
+            kept[name] = {key: _loosened(each) for key, each in value.items()}
+        elif name in _ONE:
+            kept[name] = _loosened(value)
+    return kept
 
 
 def _nests_deeper(value: Any, levels: int) -> bool:

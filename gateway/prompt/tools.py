@@ -16,7 +16,7 @@ import orjson
 
 from gateway.domain import JsonObject, ToolUse
 from gateway.errors import InvalidRequest
-from gateway.prompt.json_schema import schema_problem
+from gateway.prompt.json_schema import schema_problem, size_problem, without_patterns
 from gateway.prompt.tool_history import checked_name
 
 MAX_CALLS = 8
@@ -55,7 +55,8 @@ def tool_plan(asked: JsonObject, drops_unknown: bool = False) -> ToolPlan | None
     most = MAX_CALLS if asked.get("parallel_tool_calls", True) else 1
     offered = tools if named is None else {named: tools[named]}
     use = ToolUse(frozenset(offered), choice != "auto", most if named is None else 1)
-    return ToolPlan(_system_text(tools, most), _envelope_schema(offered, use.max_calls) if use.forced else None, use)
+    schema = _envelope_schema(_compilable(offered, list(tools)), use.max_calls) if use.forced else None
+    return ToolPlan(_system_text(tools, most), schema, use)
 
 
 def with_tools(messages: Iterable[JsonObject], text: str) -> tuple[JsonObject, ...]:
@@ -99,15 +100,30 @@ def _checked_function(given: JsonObject, where: str, drops_unknown: bool) -> Jso
 
 
 def _checked_schema(schema: Any, where: str) -> JsonObject:
-    """Return the schema of a tool's arguments, which are an object."""
+    """Return the schema of a tool's arguments, which are an object. The model reads it, so its size is bounded."""
     if schema is None:
         return {"type": "object", "properties": {}}
-    problem = schema_problem(schema)
-    if problem is not None:
-        raise InvalidRequest(f"'{where}' must {problem}.", param=where, code="invalid_value")
+    _refuse_if(size_problem(schema), where)
     if schema.get("type", "object") != "object":
         raise _invalid(where, "a JSON Schema of type 'object'")
     return {"type": "object", **schema}
+
+
+def _compilable(offered: dict[str, JsonObject], names: list[str]) -> dict[str, JsonObject]:
+    """Return the arguments' schemas of the tools that go into the grammar, by name; `names` are those of all tools.
+
+    Patterns are left out, since the calls of a tool that has one are worth more than the certainty that each text
+    matches: the model is shown them, and whoever runs the tool checks its arguments anyway.
+    """
+    schemas = {name: without_patterns(function["parameters"]) for name, function in offered.items()}
+    for name, schema in schemas.items():
+        _refuse_if(schema_problem(schema), f"tools[{names.index(name)}].function.parameters")
+    return schemas
+
+
+def _refuse_if(problem: str | None, where: str) -> None:
+    if problem is not None:
+        raise InvalidRequest(f"'{where}' must {problem}.", param=where, code="invalid_value")
 
 
 def _named(choice: Any, tools: dict[str, JsonObject]) -> str | None:
@@ -130,7 +146,7 @@ def _system_text(tools: dict[str, JsonObject], most: int) -> str:
     return "\n".join([_HEAD, *lines, _FORMAT.format(many="one or several" if most > 1 else "one")])
 
 
-def _envelope_schema(tools: dict[str, JsonObject], most: int) -> JsonObject:
+def _envelope_schema(schemas: dict[str, JsonObject], most: int) -> JsonObject:
     """Return the envelope as a schema. Each tool's own schema stands under `$defs`, where its `$ref`s are led to."""
     kinds = [
         {
@@ -139,7 +155,7 @@ def _envelope_schema(tools: dict[str, JsonObject], most: int) -> JsonObject:
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for name in tools
+        for name in schemas
     ]
     calls = {"type": "array", "minItems": 1, "maxItems": most, "items": {"anyOf": kinds}}
     return {
@@ -147,7 +163,7 @@ def _envelope_schema(tools: dict[str, JsonObject], most: int) -> JsonObject:
         "properties": {"tool_calls": calls},
         "required": ["tool_calls"],
         "additionalProperties": False,
-        "$defs": {name: _moved(function["parameters"], f"#/$defs/{name}") for name, function in tools.items()},
+        "$defs": {name: _moved(schema, f"#/$defs/{name}") for name, schema in schemas.items()},
     }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from gateway.prompt.json_schema import MAX_DEPTH, schema_problem
+from gateway.prompt.json_schema import MAX_DEPTH, schema_problem, size_problem, without_patterns
 
 STRING = {"type": "string"}
 
@@ -145,3 +146,49 @@ def test_any_json_is_judged(schema: Any) -> None:
 @given(st.integers(1, 60))
 def test_references_count_like_what_they_refer_to(length: int) -> None:
     assert (schema_problem(chain(length)) is None) == (2 * length + 2 <= MAX_DEPTH)
+
+
+# What only a model reads, and what a grammar leaves out.
+
+
+@pytest.mark.parametrize("schema", [{"pattern": "(a+)+"}, {"$ref": "#"}, {"$ref": 5}, {"maxLength": 10**9}, chain(20)])
+def test_the_size_is_all_that_counts_where_nothing_is_compiled(schema: dict[str, Any]) -> None:
+    assert schema_problem(schema) is not None
+    assert size_problem(schema) is None
+
+
+@pytest.mark.parametrize("schema", [None, [], {"description": "x" * 16_384}, nested(40)])
+def test_the_size_is_bounded_everywhere(schema: Any) -> None:
+    assert size_problem(schema) == schema_problem(schema) is not None
+
+
+@pytest.mark.parametrize(
+    ("schema", "left"),
+    [
+        ({"type": "string", "pattern": "a"}, STRING),
+        ({"properties": {"pattern": {"type": "string", "pattern": "a"}}}, {"properties": {"pattern": STRING}}),
+        (
+            {"const": {"pattern": "a"}, "enum": [{"pattern": "a"}]},
+            {"const": {"pattern": "a"}, "enum": [{"pattern": "a"}]},
+        ),
+        ({"items": [{"pattern": "a"}], "anyOf": [{"pattern": "a"}]}, {"items": [{}], "anyOf": [{}]}),
+        ({"items": {"additionalProperties": {"pattern": "a"}}}, {"items": {"additionalProperties": {}}}),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"pattern": "a"}}}, {"$ref": "#/$defs/a", "$defs": {"a": {}}}),
+        ({"additionalProperties": False, "items": True}, {"additionalProperties": False, "items": True}),
+        ({"patternProperties": {"a": {"pattern": "a"}}}, {"patternProperties": {"a": {"pattern": "a"}}}),
+        ({"pattern": "a", "anyOf": [{"not": STRING}]}, {"pattern": "a", "anyOf": [{"not": STRING}]}),
+        ({"pattern": "a", "$defs": {"a": {"if": STRING}}}, {"pattern": "a", "$defs": {"a": {"if": STRING}}}),
+    ],
+)
+def test_patterns_are_left_out_where_that_allows_more(schema: dict[str, Any], left: dict[str, Any]) -> None:
+    assert without_patterns(schema) == left
+
+
+@given(VALUES)
+def test_without_patterns_a_schema_is_refused_for_something_else_or_for_what_turns_it_round(schema: Any) -> None:
+    before = orjson.dumps(schema)
+    problem = schema_problem(without_patterns(schema)) or ""
+    assert "'pattern'" not in problem or "not" in before.decode()
+    assert orjson.dumps(schema) == before
+    if schema_problem(schema) is None:
+        assert without_patterns(schema) == schema

@@ -71,12 +71,9 @@ def test_where_nothing_can_be_called_nothing_is_changed(fields: JsonObject) -> N
         ([tool("x", description="x" * 4097)], "tools[0].function.description"),
         ([tool("x", {"type": "array"})], "tools[0].function.parameters"),
         ([tool("x", [])], "tools[0].function.parameters"),
-        ([tool("x", {"properties": {"a": {"$ref": "https://example.com/schema"}}})], "tools[0].function.parameters"),
-        ([tool("x", {"properties": {"a": {"$ref": "#/$defs/none"}}})], "tools[0].function.parameters"),
-        ([tool("x", {"properties": {"a": {"pattern": "(a+)+"}}})], "tools[0].function.parameters"),
         ([tool("x", {"description": "x" * 20_000})], "tools[0].function.parameters"),
         ([tool(f"x{index}", description="x" * 4000) for index in range(40)], "tools"),
-        ([tool(f"x{index}") for index in range(65)], "tools"),
+        ([tool(f"x{index}") for index in range(129)], "tools"),
         ("x", "tools"),
         (["x"], "tools"),
     ],
@@ -90,6 +87,38 @@ def test_a_schema_that_nests_too_deep_is_refused() -> None:
     for _ in range(60):
         schema = {"type": "object", "properties": {"a": schema}}
     assert error_of({"tools": [tool("x", schema)]})[0] == "tools[0].function.parameters"
+
+
+UNCOMPILABLE = [
+    {"properties": {"a": {"$ref": "https://example.com/schema"}}},
+    {"properties": {"a": {"$ref": "#/$defs/none"}}},
+    {"properties": {"next": {"$ref": "#"}}},
+    {"patternProperties": {"a+": {"type": "string"}}},
+    {"properties": {"a": {"not": {"pattern": "a+"}}}},
+    {"properties": {"a": {"maxLength": 10**9}}},
+]
+PATTERNS = {"type": "object", "properties": {"city": {"type": "string", "pattern": "^[A-Z]+$"}}}
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", None, NAMED])
+@pytest.mark.parametrize("parameters", [*UNCOMPILABLE, PATTERNS])
+def test_a_schema_that_no_grammar_is_made_of_may_say_what_it_likes(parameters: JsonObject, choice: Any) -> None:
+    asked = parsed({"tools": [tool("x", parameters), TIME], "tool_choice": choice})
+    system = asked.body["messages"][0]["content"]
+    assert choice == "none" or orjson.dumps(parameters).decode()[1:] in system
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "x"}}])
+@pytest.mark.parametrize("parameters", UNCOMPILABLE)
+def test_a_grammar_is_made_of_a_bounded_schema_only(parameters: JsonObject, choice: Any) -> None:
+    tools = [TIME, tool("x", parameters)]
+    assert error_of({"tools": tools, "tool_choice": choice})[0] == "tools[1].function.parameters"
+
+
+def test_as_many_tools_as_at_openai_can_be_sent() -> None:
+    use = parsed({"tools": [tool(f"x{index}") for index in range(128)]}).tools
+    assert use is not None
+    assert len(use.names) == 128
 
 
 @pytest.mark.parametrize(
@@ -260,6 +289,8 @@ def valid(value: Any, schema: JsonObject, root: JsonObject) -> bool:
         return any(valid(value, each, root) for each in schema["anyOf"])
     if "const" in schema or "enum" in schema:
         return value in schema.get("enum", [schema.get("const")])
+    if schema["type"] == "string":
+        return isinstance(value, str)
     if schema["type"] == "array":
         counted = schema["minItems"] <= len(value) <= schema["maxItems"]
         return counted and all(valid(each, schema["items"], root) for each in value)
@@ -298,6 +329,13 @@ def test_references_within_a_tools_schema_lead_to_the_same_place_as_before() -> 
     schema = forced_schema({"tools": [tool("go", parameters)], "tool_choice": "required"})
     assert fits(schema, {"name": "go", "arguments": {"where": {"city": "Rome"}}})
     assert not fits(schema, {"name": "go", "arguments": {"where": {"city": "Oslo"}}})
+
+
+def test_a_grammar_leaves_out_the_patterns_that_the_model_reads() -> None:
+    asked = parsed({"tools": [tool("go", PATTERNS)], "tool_choice": "required"})
+    assert fits(asked.body["structured_outputs"]["json"], {"name": "go", "arguments": {"city": "rome"}})
+    assert "pattern" not in str(asked.body["structured_outputs"])
+    assert '"pattern":"^[A-Z]+$"' in asked.body["messages"][0]["content"]
 
 
 def test_an_answer_that_must_be_calls_has_their_form_and_not_the_one_of_words() -> None:
