@@ -7,17 +7,17 @@ from typing import Any
 from gateway.domain import JsonObject
 from gateway.errors import InvalidRequest
 from gateway.prompt.media import TEXT_ONLY, MediaLimits, checked_media
-from gateway.prompt.tool_history import render_history
+from gateway.prompt.tool_history import IGNORED, render_history, words_of
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
-_KEYS = frozenset(
-    {"role", "content", "name", "refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning"}
-)
+_EMPTY_EXTRAS = ("refusal", "audio", "tool_calls", "function_call")
+_KEYS = frozenset({"role", "content", "name", *_EMPTY_EXTRAS, *IGNORED})
 _RESULT_KEYS = frozenset({"tool_call_id"})
-_EMPTY_EXTRAS = ("refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning")
 _PLAIN = frozenset({"role", "content"})
 _KEPT = frozenset({"name", "tool_call_id", *_EMPTY_EXTRAS})
 """Beside role and content. Those that are refused when filled are kept until they are."""
+_PARTS = {"user": "'text', 'image_url', 'input_audio' or 'audio_url'", "assistant": "'text' or 'refusal'"}
+"""The types that a part of a role's content may have, where there are several."""
 
 
 def checked_messages(
@@ -122,10 +122,11 @@ def _content(value: Any, where: str, role: str, media: MediaLimits) -> str | lis
 
 def _part(part: Any, where: str, role: str, media: MediaLimits) -> JsonObject:
     """Return a part with what is known here only: no `uuid` or `detail` of a client's reaches the engine."""
-    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        return {"type": "text", "text": part["text"]}
+    words = words_of(part, role)
+    if words is not None:
+        return {"type": "text", "text": words}
     checked = checked_media(part, where, media) if isinstance(part, dict) and role == "user" else None
     if checked is None:
-        wanted = "'text', 'image_url', 'input_audio' or 'audio_url'" if role == "user" else "'text'"
+        wanted = _PARTS.get(role, "'text'")
         raise InvalidRequest(f"'{where}' must be a part of type {wanted}.", param=where, code="invalid_value")
     return checked

@@ -15,9 +15,11 @@ from gateway.domain import JsonObject
 from gateway.errors import InvalidRequest
 
 MAX_CALLS_IN_A_TURN = 128
+IGNORED = frozenset({"annotations", "id", "reasoning", "reasoning_content"})
+"""What servers write into messages and clients send back: the model is not told of it."""
 _MAX_ID_CHARACTERS = 256
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_RESULT_KEYS = frozenset({"role", "content", "tool_call_id", "name"})
+_RESULT_KEYS = frozenset({"role", "content", "tool_call_id", "name", *IGNORED})
 
 _Calls = dict[str, tuple[int, str]]
 """By the call's id: its place in its turn, from 1, and its tool's name."""
@@ -62,7 +64,7 @@ def _called(message: JsonObject, where: str, calls: _Calls) -> str:
         identity, name, arguments = _checked_call(call, f"{where}.tool_calls[{index}]")
         calls[identity] = (index + 1, name)
         written.append(f'{{"name":"{name}","arguments":{arguments}}}')
-    said = _text(message.get("content") or "", f"{where}.content")
+    said = _text(message.get("content") or "", f"{where}.content", "assistant")
     envelope = f'{{"tool_calls":[{",".join(written)}]}}'
     return f"{said}\n\n{envelope}" if said else envelope
 
@@ -88,23 +90,31 @@ def _result(message: JsonObject, where: str, calls: _Calls, keys: frozenset[str]
     if not isinstance(identity, str) or identity not in calls:
         raise _invalid(f"{where}.tool_call_id", "the id of a call in 'tool_calls' of a message before it")
     place, name = calls[identity]
-    content = _json_of(_text(message.get("content"), f"{where}.content"))
+    content = _json_of(_text(message.get("content"), f"{where}.content", "tool"))
     return f'{{"tool_result":{{"call":{place},"name":"{name}","content":{content}}}}}'
 
 
-def _text(content: Any, where: str) -> str:
+def words_of(part: Any, role: str) -> str | None:
+    """Return the text of a content part that is one; an assistant's refusal is a text too, and all else None."""
+    kinds = ("text", "refusal") if role == "assistant" else ("text",)
+    kind = part.get("type") if isinstance(part, dict) else None
+    words = part[kind] if kind in kinds and kind in part else None
+    return words if isinstance(words, str) else None
+
+
+def _text(content: Any, where: str, role: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or not content:
         raise _invalid(where, "a text or a list of text parts")
-    return "\n".join(_part(part, f"{where}[{index}]") for index, part in enumerate(content))
+    return "\n".join(_part(part, f"{where}[{index}]", role) for index, part in enumerate(content))
 
 
-def _part(part: Any, where: str) -> str:
-    if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+def _part(part: Any, where: str, role: str) -> str:
+    words = words_of(part, role)
+    if words is None:
         raise _invalid(where, "a part of type 'text'")
-    text: str = part["text"]
-    return text
+    return words
 
 
 def _json_of(text: str) -> str:

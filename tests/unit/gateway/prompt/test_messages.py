@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.prompt.media import TEXT_ONLY, MediaLimits
-from gateway.prompt.messages import ROLES, checked_messages
+from gateway.prompt.messages import ROLES, checked_in_session, checked_messages, messages_as_they_came
 from tests.fakes.samples import audio_part, image_part, input_audio
 
 PARTS = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
 
+
+LINK = {"type": "url_citation", "url_citation": {"url": "https://example.org"}}
+GOT_BACK: dict[str, Any] = {"id": "msg_1", "annotations": [LINK], "reasoning": "Hm.", "reasoning_content": "Hm."}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 SOME = MediaLimits(4, 4, 100_000, 10_000, 30.0)
 
@@ -38,6 +42,12 @@ def refused(value: Any, media: MediaLimits = TEXT_ONLY) -> InvalidRequest:
         (message(content=""), message(content="")),
         (message(name="Ann"), message()),
         (message(role="assistant", refusal=None, annotations=[], audio=None, tool_calls=[]), message(role="assistant")),
+        (message(role="assistant", **GOT_BACK), message(role="assistant")),
+        (message(**GOT_BACK), message()),
+        (
+            message(role="assistant", content=[PARTS[0], {"type": "refusal", "refusal": "I cannot."}]),
+            message(role="assistant", content=[PARTS[0], {"type": "text", "text": "I cannot."}]),
+        ),
         (message(role="developer"), message(role="developer")),
         (message(role="system"), message(role="system")),
         (message(content=PARTS), message(content=PARTS)),
@@ -75,6 +85,11 @@ def test_the_engine_sees_role_and_text_only(given_message: dict[str, Any], seen:
         ([message(content=[{"type": ["text"], "text": "x"}])], "messages[0].content[0]"),
         ([message(tool_calls=[{"id": "x"}])], "messages[0].tool_calls"),
         ([message(refusal="no")], "messages[0].refusal"),
+        ([message(role="assistant", audio={"id": "a"})], "messages[0].audio"),
+        ([message(role="assistant", function_call={"name": "f"})], "messages[0].function_call"),
+        ([message(content=[{"type": "refusal", "refusal": "no"}])], "messages[0].content[0]"),
+        ([message(role="assistant", content=[{"type": "refusal", "text": "no"}])], "messages[0].content[0]"),
+        ([message(role="assistant", content=[{"type": "refusal", "refusal": 5}])], "messages[0].content[0]"),
         ([message(color="red")], "messages[0].color"),
         ([message(**{"x" * 100: 1})], "messages[0]." + "x" * 64),
     ],
@@ -98,10 +113,26 @@ def test_only_a_user_shows_and_plays(role: str, part: dict[str, Any]) -> None:
 
 
 def test_a_tool_answers_in_text() -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     answer = {"role": "tool", "tool_call_id": "c", "content": [image_part()]}
-    asked = message(role="assistant", content=None, tool_calls=[call])
+    asked = message(role="assistant", content=None, tool_calls=[CALL])
     assert refused([message(), asked, answer], SOME).param == "messages[2].content[0]"
+
+
+def test_calls_and_results_come_back_with_what_a_server_wrote_beside_them() -> None:
+    refusal = [{"type": "refusal", "refusal": "Not that."}]
+    calls = message(role="assistant", content=refusal, tool_calls=[CALL], **GOT_BACK)
+    result = {"role": "tool", "tool_call_id": "c", "content": "x", **GOT_BACK}
+    seen = checked_messages([calls, result], 10)
+    assert seen[0]["content"] == 'Not that.\n\n{"tool_calls":[{"name":"f","arguments":{}}]}'
+    assert "Hm." not in str(seen)
+    assert refused([calls, {**result, "content": refusal}]).param == "messages[1].content[0]"
+
+
+def test_a_session_keeps_what_the_model_is_told_and_not_what_a_server_wrote_beside_it() -> None:
+    refusal = message(role="assistant", content=[{"type": "refusal", "refusal": "Not that."}])
+    kept = messages_as_they_came([{**refusal, **GOT_BACK}], 10)
+    assert kept == (refusal,)
+    assert checked_in_session(kept, (message(),))[0]["content"] == [{"type": "text", "text": "Not that."}]
 
 
 def test_the_number_of_messages_is_bounded() -> None:
