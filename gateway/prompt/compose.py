@@ -36,6 +36,7 @@ def compose(
     """
     body: JsonObject = {**(defaults_of(settings) if defaults is None else defaults), **asked.body}
     new_messages: tuple[JsonObject, ...] = ()
+    said: tuple[JsonObject, ...] = ()
     media = NO_MEDIA
     if asked.endpoint is Endpoint.CHAT:
         new_messages = body["messages"]
@@ -50,7 +51,7 @@ def compose(
         body["priority"] = priority
     # orjson leaves up to four kilobytes behind the text of what it returns, and this is kept as long as the request.
     encoded = b"%b" % orjson.dumps(body)
-    text_bytes = _new_bytes(asked, limits) if history.counted_tokens else len(encoded) - media.bytes
+    text_bytes = _new_bytes(asked, said, limits) if history.counted_tokens else len(encoded) - media.bytes
     output_tokens_limit = body.get("max_completion_tokens") or body["max_tokens"]
     choices = body.get("n", 1)
     session_usage = _session_usage(history) if history.session_id else None
@@ -74,9 +75,12 @@ def compose(
     )
 
 
-def _new_bytes(asked: Asked, limits: MediaLimits) -> int:
-    """Return the bytes of what a session does not have yet: at least as many as the tokens it will have."""
-    new: tuple[JsonObject, ...] = asked.body["messages"]
+def _new_bytes(asked: Asked, said: tuple[JsonObject, ...], limits: MediaLimits) -> int:
+    """Return the bytes of what a session does not have yet: at least as many as the tokens it will have.
+
+    They are counted as the engine gets them, at the end of what was `said`: as they came, calls have no content.
+    """
+    new = said[len(said) - len(asked.body["messages"]) :]
     media = media_in(new, limits)
     return len(orjson.dumps(harmless(new))) - media.bytes + len(asked.tool_text.encode()) + _TURN_TOKENS * len(new)
 

@@ -23,6 +23,8 @@ SAID = (
     {"role": "assistant", "content": "Hi!"},
 )
 
+TIME_CALL = {"id": "c", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+
 
 def composed(
     fields: dict[str, Any], history: History | None = None, endpoint: Endpoint = Endpoint.CHAT, **settings: Any
@@ -52,6 +54,21 @@ def test_history_comes_before_what_is_new_and_only_what_is_new_is_kept_for_the_s
     prompt = composed({}, History(SessionId("sess_1"), SAID))
     assert body_of(prompt)["messages"] == [*SAID, {"role": "user", "content": "Hello"}]
     assert prompt.new_messages == ({"role": "user", "content": "Hello"},)
+
+
+CALLS = {"role": "assistant", "content": None, "tool_calls": [TIME_CALL]}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "12:00"}
+NEW = st.lists(st.sampled_from([{"role": "user", "content": [{"type": "text", "text": "Hello"}]}, CALLS]), max_size=4)
+
+
+@given(NEW)
+def test_what_is_new_in_a_counted_session_is_counted_as_the_engine_gets_it(new: list[dict[str, Any]]) -> None:
+    messages = [*new, CALLS, RESULT]
+    fields = {"messages": messages, "session_id": "sess_1"}
+    prompt = composed(fields, History(SessionId("sess_1"), SAID, 9), normalise=False)
+    got = body_of(prompt)["messages"][len(SAID) :]
+    assert len(got) == len(messages)
+    assert prompt.text_bytes >= len(orjson.dumps(got))
 
 
 def test_messages_are_made_to_fit_for_the_engine_and_stay_as_they_came_for_the_session() -> None:
