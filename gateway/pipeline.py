@@ -15,7 +15,7 @@ from dataclasses import replace
 from config import Settings
 from gateway.counting import PromptCounter, check_fits
 from gateway.domain import NO_HISTORY, Asked, Call, Demand, EngineClient, Prompt, Usage
-from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError
+from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError, ModelNotFound
 from gateway.owned import Owned
 from gateway.prompt import Policy, compose, defaults_of, home_of, media_limits, parse
 from gateway.quota import Expected, Limiter, Permit
@@ -170,7 +170,11 @@ class Pipeline:
     def _parse(self, call: Call, settlement: Settlement) -> Asked:
         if self._policy.models is not self._fleet.models:
             self._policy = replace(self._policy, models=self._fleet.models)
-        asked = parse(call, self._policy)
+        try:
+            asked = parse(call, self._policy)
+        except ModelNotFound:
+            self._fleet.check_models_known()
+            raise
         settlement.asked(asked)
         return asked
 

@@ -25,6 +25,7 @@ async def list_models(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
 async def get_model(model: str, rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
     """Describe one model."""
     if model not in _visible(rooms, caller):
+        rooms.fleet.check_models_known()
         raise ModelNotFound(f"The model '{model}' does not exist.", param="model")
     return _card(rooms, model)
 

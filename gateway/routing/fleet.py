@@ -73,6 +73,13 @@ class Fleet:
             self._bounds = bounds
             self._waiting.grant()
 
+    def check_models_known(self) -> None:
+        """Raise Overloaded while an engine has not said what it serves: a model that is not known here may be its."""
+        listed = [member for member in self.members if not member.leaving]
+        if not listed or not all(member.models for member in listed):
+            text = "No engine is known to serve this model, and not every engine has answered yet."
+            raise Overloaded(text, param="model", retry_after_ms=_STARTING_RETRY_MS)
+
     def context_tokens(self, model: str) -> list[int]:
         """Return how long a prompt and its answer together may be, of each engine that serves `model` and says so."""
         return [

@@ -62,6 +62,21 @@ async def test_a_drained_engine_ends_what_it_has_at_every_gateway_and_is_taken_b
             assert unknown.status_code == 404
 
 
+async def test_a_model_may_be_an_engines_that_was_away_when_the_gateway_started(redis_server: RedisServer) -> None:
+    async with EngineProcess("--model", "fake") as one, EngineProcess("--model", "other") as two:
+        await two.kill()
+        async with GatewayProcess(redis_server.url, [one.replica.base_url, two.replica.base_url]) as gateway:
+            await gateway.ready()
+            assert (await post(gateway.client)).status_code == 200
+            for refused in (await post(gateway.client, model="other"), await gateway.client.get("/v1/models/other")):
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_is_overloaded")
+                assert (refused.headers["retry-after-ms"], "x-should-retry" in refused.headers) == ("2000", False)
+            await two.start()
+            await until(gateway, two, "ready")
+            assert (await post(gateway.client, model="other")).status_code == 200
+            assert (await post(gateway.client, model="third")).status_code == 404
+
+
 async def test_who_is_no_admin_drains_nothing(redis_server: RedisServer) -> None:
     async with GatewayProcess(redis_server.url, ["http://127.0.0.1:1"]) as gateway:
         made = await gateway.client.post("/admin/keys", json={"tenant": "t", "user": "u"})

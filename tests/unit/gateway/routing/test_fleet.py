@@ -15,7 +15,7 @@ from gateway.errors import (
     Overloaded,
 )
 from gateway.routing import Fleet, Member, Place
-from gateway.routing.listing import replica_of
+from gateway.routing.listing import Listing, replica_of
 from gateway.routing.member import State
 from gateway.telemetry.metrics import Metrics
 from tests.unit.gateway.routing.fleets import MODELS, M, fleet, in_flight, turn, waiting
@@ -101,6 +101,29 @@ def test_before_an_engine_has_answered_the_expected_model_is_known() -> None:
     made.learned(made.members[0], frozenset({"a", "b"}))
     made.learned(made.members[1], frozenset({"c"}))
     assert made.models == {"a", "b", "c"}
+
+
+def test_until_every_engine_has_said_what_it_serves_any_model_may_be_one_of_theirs() -> None:
+    made = fleet(engines=2, ready=False)
+    for member in made.members:
+        with pytest.raises(Overloaded, match="answered yet"):
+            made.check_models_known()
+        made.learned(member, MODELS)
+    made.check_models_known()
+    made.mark_sick(made.members[0], "gone")
+    made.check_models_known()
+
+
+def test_an_engine_that_is_not_listed_any_more_need_not_say_what_it_serves() -> None:
+    made = fleet(engines=2, ready=False)
+    first, second = made.members
+    made.learned(first, MODELS)
+    second.in_flight = 1
+    made.update([Listing(first.replica)])
+    made.check_models_known()
+    made.update([])
+    with pytest.raises(Overloaded):
+        made.check_models_known()
 
 
 def test_a_fleet_is_ready_when_one_engine_is() -> None:
