@@ -54,6 +54,7 @@ async def ready(rooms: RoomsOf, scope: Literal["all", "gateway"] = "all") -> JSO
     return JSONResponse({"status": "ready"})
 
 
+@router.head("/health/detailed", include_in_schema=False)
 @router.get("/health/detailed")
 async def detailed(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
     """Describe engines, Redis, versions and this machine."""

@@ -15,12 +15,14 @@ from gateway.lifespan import Rooms
 router = APIRouter(prefix="/v1", tags=["models"])
 
 
+@router.head("/models", include_in_schema=False)
 @router.get("/models")
 async def list_models(rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
     """List the models that this credential may use."""
     return {"object": "list", "data": [_card(rooms, name) for name in _visible(rooms, caller)]}
 
 
+@router.head("/models/{model:path}", include_in_schema=False)
 @router.get("/models/{model:path}")
 async def get_model(model: str, rooms: RoomsOf, caller: CallerOf) -> dict[str, Any]:
     """Describe one model."""

@@ -45,6 +45,7 @@ _HEADERS = {
 }
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/")
 async def index(request: Request, rooms: RoomsOf) -> Response:
     """Serve a browser the chat page, and tell anybody else what this is and where to read on."""
@@ -54,6 +55,7 @@ async def index(request: Request, rooms: RoomsOf) -> Response:
     return JSONResponse(about, headers={"vary": "accept"})
 
 
+@router.head("/console", include_in_schema=False)
 @router.get("/console", include_in_schema=False)
 async def console(rooms: RoomsOf) -> Response:
     """Serve the live view; what it shows comes from `/admin/console` and needs the scope `admin`."""

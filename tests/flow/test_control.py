@@ -72,6 +72,23 @@ async def test_detailed_health_tells_of_engine_redis_versions_and_machine(gatewa
     assert {"gpus", "versions"} <= set(detailed)
 
 
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/console", "/v1/models", "/v1/models/fake", "/v1/models/none", "/health", "/health/live", "/health/ready"],
+)
+async def test_head_is_answered_as_get_without_its_body(gateway: GatewayProcess, path: str, accept: str) -> None:
+    got, head = [await gateway.client.request(method, path, headers={"accept": accept}) for method in ("GET", "HEAD")]
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_head_is_answered_where_the_body_is_never_twice_the_same(gateway: GatewayProcess) -> None:
+    head = await gateway.client.head("/health/detailed")
+    assert (head.status_code, head.content) == (200, b"")
+
+
 async def test_unknown_routes_and_methods_have_the_error_shape(gateway: GatewayProcess) -> None:
     missing = await gateway.client.get("/v1/nothing")
     method = await gateway.client.get(PATH)
