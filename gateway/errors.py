@@ -120,7 +120,7 @@ class BodyTooLarge(InvalidRequest):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The body is not said to be JSON."""
+    """The body is not said to be JSON, or it is compressed."""
 
     status = 415
     code = "unsupported_media_type"

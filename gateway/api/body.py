@@ -11,6 +11,7 @@ from gateway.domain import HeaderMap
 from gateway.errors import BodyTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 
 _JSON = b"application/json"
+_IDENTITY = b"identity"
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_PUBLIC_BYTES = 16_384
 """Of a body that comes without a credential: a login code is the longest that there is."""
@@ -21,8 +22,11 @@ class ClientGone(Exception):
 
 
 def body_at_hand(headers: HeaderMap, client: Client | None, limit_bytes: int) -> bytes | None:
-    """Return the whole body where it has come with its head, as small ones do. Raises BodyTooLarge."""
-    _check_length(headers, limit_bytes)
+    """Return the whole body where it has come with its head, as small ones do.
+
+    Raises BodyTooLarge, and UnsupportedMediaType for one that is compressed.
+    """
+    _check_head(headers, limit_bytes)
     here = client.whole_body() if client else None
     if here is not None and len(here) > limit_bytes:
         raise _too_large(limit_bytes)
@@ -30,8 +34,12 @@ def body_at_hand(headers: HeaderMap, client: Client | None, limit_bytes: int) ->
 
 
 async def read_body(headers: HeaderMap, receive: Receive, limit_bytes: int, timeout_seconds: float) -> bytes:
-    """Return the whole body. Raises BodyTooLarge (unread, where the length is given), RequestTimeout, ClientGone."""
-    _check_length(headers, limit_bytes)
+    """Return the whole body.
+
+    Raises BodyTooLarge (unread, where the length is given), UnsupportedMediaType for one that is compressed,
+    RequestTimeout, ClientGone.
+    """
+    _check_head(headers, limit_bytes)
     parts: list[bytes] = []
     size = 0
     try:
@@ -61,7 +69,13 @@ def require_json(headers: HeaderMap) -> None:
         raise UnsupportedMediaType("The Content-Type must be application/json.")
 
 
-def _check_length(headers: HeaderMap, limit_bytes: int) -> None:
+def _check_head(headers: HeaderMap, limit_bytes: int) -> None:
+    """Raise for a body that is not to be read. A compressed one could be of any size, whatever its length says."""
+    coding = headers.get(b"content-encoding")
+    if coding and coding.strip().lower() != _IDENTITY:
+        refused = UnsupportedMediaType("The Content-Encoding must be identity: send the body as it is.")
+        refused.headers = [(b"accept-encoding", _IDENTITY)]
+        raise refused
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise InvalidRequest("The Content-Length is not a number.")

@@ -1,8 +1,12 @@
-"""Bodies that come before anybody knows from whom: bounded in size and time like all others, and tighter."""
+"""Bodies that come before anybody knows from whom: bounded in size and time like all others, and tighter.
+
+And bodies that are not what was asked for, from whomever they come.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -50,6 +54,24 @@ async def test_a_login_code_is_not_waited_for_for_ever(nobody: httpx.AsyncClient
         await asyncio.sleep(5)
 
     assert (await nobody.post("/auth/login", content=slow())).status_code == 408
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/tokenize", "/auth/login"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "GZIP", "x"])
+async def test_a_compressed_body_is_refused_by_its_header(nobody: httpx.AsyncClient, path: str, coding: str) -> None:
+    kind = "multipart/form-data; boundary=B" if "audio" in path else "application/json"
+    headers = {"content-encoding": coding, "content-type": kind, "authorization": "Bearer k"}
+    answer = await nobody.post(path, content=gzip.compress(b"{}"), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in answer.json()["error"]["message"]
+    assert (answer.headers["accept-encoding"], answer.headers["x-should-retry"]) == ("identity", "false")
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+async def test_a_body_that_is_said_to_be_as_it_is_is_read(nobody: httpx.AsyncClient, coding: str) -> None:
+    headers = {"content-encoding": coding, "authorization": "Bearer k"}
+    answer = await nobody.post("/v1/chat/completions", content=b"[]", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
 
 
 async def test_a_form_field_of_half_a_character_is_a_400(nobody: httpx.AsyncClient) -> None:
