@@ -30,6 +30,16 @@ def integer(low: int, high: int) -> Check:
     return Check(problem, {"type": "integer", "minimum": low, "maximum": high})
 
 
+def count() -> Check:
+    """A whole number of at least 1, whose bound a setting says."""
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        return None if fits else "a whole number of at least 1"
+
+    return Check(problem, {"type": "integer", "minimum": 1})
+
+
 def number(low: float, high: float) -> Check:
     """A finite number within bounds."""
 

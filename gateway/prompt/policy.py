@@ -16,6 +16,7 @@ from gateway.prompt.checks import (
     array,
     biases,
     boolean,
+    count,
     either,
     identifier,
     integer,
@@ -132,7 +133,7 @@ _COMMON = (
     _own("model", text(MAX_NAME_CHARACTERS), "A name that /v1/models lists."),
     _own("stream", boolean(), "Server-sent events instead of one body."),
     _own("stream_options", mapping(8), "`include_usage` adds a last chunk with the usage."),
-    _cap("n", integer(1, 128), "Choices; the setting prompt.max_choices bounds it."),
+    _cap("n", count(), "Choices; the setting prompt.max_choices bounds it."),
     *_SAMPLING,
     *_FORMS,
     *_ignore("user", "store", "metadata", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
@@ -143,10 +144,8 @@ _COMMON = (
 
 _CHAT = (
     _own("messages", array(1_000_000), "The conversation; the setting prompt.max_messages bounds it."),
-    _cap("max_tokens", integer(1, _INT64), "The same as max_completion_tokens."),
-    _cap(
-        "max_completion_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."
-    ),
+    _cap("max_tokens", count(), "The same as max_completion_tokens."),
+    _cap("max_completion_tokens", count(), "Longest answer; the setting prompt.max_output_tokens bounds it."),
     _own("session_id", SESSION_ID, "Continue this session; the header X-Session-Id does the same."),
     _pass("logprobs", boolean()),
     _pass("top_logprobs", integer(0, MAX_TOP_LOGPROBS)),
@@ -161,7 +160,7 @@ _CHAT = (
 
 _COMPLETIONS = (
     _own("prompt", either(text(4_000_000), array(1, text(4_000_000))), "One text."),
-    _cap("max_tokens", integer(1, _INT64), "Longest answer; the setting prompt.max_output_tokens bounds it."),
+    _cap("max_tokens", count(), "Longest answer; the setting prompt.max_output_tokens bounds it."),
     _pass("logprobs", integer(0, MAX_TOP_LOGPROBS)),
     _pass("echo", boolean()),
     *_ignore("best_of"),

@@ -13,6 +13,7 @@ from gateway.prompt.checks import (
     array,
     biases,
     boolean,
+    count,
     either,
     identifier,
     integer,
@@ -31,6 +32,7 @@ JSON = st.recursive(
 
 ALL = {
     "integer": integer(-1, 5),
+    "count": count(),
     "number": number(0, 2),
     "boolean": boolean(),
     "text": text(3),
@@ -48,6 +50,7 @@ ALL = {
     ("check", "good", "bad"),
     [
         (integer(-1, 5), [-1, 0, 5], [-2, 6, 1.0, "1", True, False, None, [], HUGE, float("nan")]),
+        (count(), [1, 2, HUGE], [0, -1, 1.0, "1", True, None, [], float("inf")]),
         (number(0, 2), [0, 2, 0.0, 1.5, 2.0], [-0.1, 2.1, "1", True, None, HUGE, -HUGE, float("nan"), float("inf")]),
         (boolean(), [True, False], [0, 1, "true", None, []]),
         (text(3), ["", "abc", "早上好"], ["abcd", 1, None, ["a"], b"abc"]),
@@ -112,6 +115,7 @@ def test_a_problem_of_two_kinds_names_both() -> None:
     ("check", "schema"),
     [
         (integer(-1, 5), {"type": "integer", "minimum": -1, "maximum": 5}),
+        (count(), {"type": "integer", "minimum": 1}),
         (number(0, 2), {"type": "number", "minimum": 0, "maximum": 2}),
         (boolean(), {"type": "boolean"}),
         (text(3), {"type": "string", "maxLength": 3}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -325,6 +326,13 @@ def test_settings_bound_what_the_table_lets_through() -> None:
     two = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
     assert refused_with({"messages": two}, max_messages=1).param == "messages"
     assert parsed({}, default_max_tokens=3).body["max_completion_tokens"] == 3
+
+
+@pytest.mark.parametrize(("name", "bound"), [("n", 4), ("max_tokens", 8192), ("max_completion_tokens", 8192)])
+@pytest.mark.parametrize("value", [0, -1, 9000, 2**63 - 1])
+def test_a_refusal_names_the_bound_that_holds_and_no_other(name: str, bound: int, value: int) -> None:
+    message = refused_with({name: value}).message
+    assert re.findall(r"\d+", message) == (["1"] if value < 1 else [str(bound)])
 
 
 def test_the_session_is_taken_from_the_body_or_from_the_header_which_wins() -> None:
