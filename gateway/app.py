@@ -52,6 +52,7 @@ _EXPOSED_HEADERS = (
     *("x-request-id", "x-session-id", "x-gateway-replica", "retry-after", "retry-after-ms", "x-should-retry"),
     *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     *("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    "idempotent-replayed",
 )
 
 

@@ -154,6 +154,11 @@ async def test_cors_answers_preflights_and_lets_browsers_read_errors(
         refused = await gateway.client.post(PATH, json=body(), headers={**origin, "authorization": "Bearer x"})
         assert refused.status_code == 401
         assert refused.headers["access-control-allow-origin"] == "https://app.example"
+        key = {**origin, "idempotency-key": "cors"}
+        first, again = [await gateway.client.post(PATH, json=body(), headers=key) for _ in range(2)]
+        exposed = first.headers["access-control-expose-headers"].split(", ")
+        assert [name for name in again.headers if name not in first.headers] == ["idempotent-replayed"]
+        assert {"idempotent-replayed", "x-request-id", "retry-after-ms"} <= set(exposed)
         other = await gateway.client.get("/v1/models", headers={"origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
         foreign = await gateway.client.get("/v1/models", headers={"host": "evil.example"})
