@@ -36,7 +36,7 @@ class ToolPlan:
     """What a request's tools mean: for the prompt, for the engine's grammar, and for who reads the answer."""
 
     text: str
-    """For the system message. It depends on the tools only, never on tool_choice: the prefix cache lives on it."""
+    """For the system message. It depends on the tools only, whichever is chosen: the prefix cache lives on it."""
     schema: JsonObject | None
     """The envelope as a JSON Schema where a call is required, else None."""
     use: ToolUse
@@ -48,14 +48,17 @@ def tool_plan(asked: JsonObject, drops_unknown: bool = False) -> ToolPlan | None
     Raises InvalidRequest naming the field.
     """
     tools = _checked_tools(asked.get("tools") or [], drops_unknown)
+    names = list(tools)
     choice = asked.get("tool_choice", "auto")
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        choice, tools = _allowed(choice, tools)
     named = _named(choice, tools)
     if not tools or choice == "none":
         return None
     most = MAX_CALLS if asked.get("parallel_tool_calls", True) else 1
     offered = tools if named is None else {named: tools[named]}
     use = ToolUse(frozenset(offered), choice != "auto", most if named is None else 1)
-    schema = _envelope_schema(_compilable(offered, list(tools)), use.max_calls) if use.forced else None
+    schema = _envelope_schema(_compilable(offered, names), use.max_calls) if use.forced else None
     return ToolPlan(_system_text(tools, most), schema, use)
 
 
@@ -132,12 +135,32 @@ def _named(choice: Any, tools: dict[str, JsonObject]) -> str | None:
         if choice == "required" and not tools:
             raise InvalidRequest("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
         return None
-    function = choice.get("function") if choice.get("type") == "function" else None
+    return _name_of(choice, tools, "tool_choice")
+
+
+def _allowed(choice: JsonObject, tools: dict[str, JsonObject]) -> tuple[str, dict[str, JsonObject]]:
+    """Return the mode of a choice that allows some of the tools, and these: it is as if no other had been sent.
+
+    The model is not told of the others, or it would call them where no grammar keeps it from that.
+    """
+    where = "tool_choice.allowed_tools"
+    given = choice.get("allowed_tools")
+    mode, listed = (given.get("mode"), given.get("tools")) if isinstance(given, dict) else (None, None)
+    if mode not in ("auto", "required") or not isinstance(listed, list) or not listed:
+        raise _invalid(where, "an object with a mode, 'auto' or 'required', and a list of tools")
+    names = {_name_of(each, tools, f"{where}.tools[{index}]") for index, each in enumerate(listed)}
+    return mode, {name: function for name, function in tools.items() if name in names}
+
+
+def _name_of(choice: Any, tools: dict[str, JsonObject], where: str) -> str:
+    """Return the name in a choice of one tool, which is one of `tools`."""
+    function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str):
-        raise _invalid("tool_choice", "'none', 'auto', 'required' or {'type': 'function', 'function': {'name': …}}")
+        words = "'none', 'auto', 'required' or " if where == "tool_choice" else ""
+        raise _invalid(where, words + "{'type': 'function', 'function': {'name': …}}")
     if name not in tools:
-        raise _invalid("tool_choice.function.name", "the name of one of 'tools'")
+        raise _invalid(f"{where}.function.name", "the name of one of 'tools'")
     return name
 
 

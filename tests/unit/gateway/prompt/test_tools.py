@@ -32,6 +32,11 @@ TIME = tool("get_time")
 NAMED = {"type": "function", "function": {"name": "get_time"}}
 
 
+def allowed(mode: Any, *tools: Any) -> JsonObject:
+    """Return the choice that allows these tools."""
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(tools)}}
+
+
 def call(identity: str, name: str, arguments: str = "{}") -> JsonObject:
     """Return a call as clients send it back."""
     return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -131,12 +136,39 @@ def test_as_many_tools_as_at_openai_can_be_sent() -> None:
         ({"tools": [TIME], "tool_choice": {"type": "function"}}, "tool_choice"),
         ({"tools": [TIME], "tool_choice": {"type": "custom", "function": {"name": "get_time"}}}, "tool_choice"),
         ({"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": ["x"]}}}, "tool_choice"),
+        ({"tools": [TIME], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools"),
+        ({"tools": [TIME], "tool_choice": allowed("none", NAMED)}, "tool_choice.allowed_tools"),
+        ({"tools": [TIME], "tool_choice": allowed(["auto"], NAMED)}, "tool_choice.allowed_tools"),
+        ({"tools": [TIME], "tool_choice": allowed("auto")}, "tool_choice.allowed_tools"),
+        ({"tools": [TIME], "tool_choice": allowed("auto", NAMED, "get_time")}, "tool_choice.allowed_tools.tools[1]"),
+        (
+            {"tools": [WEATHER], "tool_choice": allowed("auto", NAMED)},
+            "tool_choice.allowed_tools.tools[0].function.name",
+        ),
+        ({"tool_choice": allowed("auto", NAMED)}, "tool_choice.allowed_tools.tools[0].function.name"),
         ({"tools": [TIME], "parallel_tool_calls": "no"}, "parallel_tool_calls"),
         ({"tools": [TIME], "response_format": {"type": "json_object"}}, "tool_choice"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_its_field(fields: JsonObject, param: str) -> None:
     assert error_of(fields)[0] == param
+
+
+MANY = [tool(f"x{index}", {"type": "object", "properties": {f"p{index}": {}}}) for index in range(4)]
+
+
+@given(st.sets(st.sampled_from(range(4)), min_size=1), st.sampled_from(["auto", "required"]), st.booleans())
+def test_allowing_some_tools_is_as_sending_no_others(indexes: set[int], mode: str, parallel: bool) -> None:
+    choices = [{"type": "function", "function": {"name": f"x{index}"}} for index in sorted(indexes, reverse=True)]
+    fields = {"tools": MANY, "tool_choice": allowed(mode, *choices), "parallel_tool_calls": parallel}
+    only = {**fields, "tools": [MANY[index] for index in sorted(indexes)], "tool_choice": mode}
+    assert parsed(fields) == parsed(only)
+
+
+def test_what_a_grammar_cannot_hold_is_named_by_its_place_among_all_tools() -> None:
+    choice = allowed("required", {"type": "function", "function": {"name": "x"}})
+    fields = {"tools": [TIME, tool("x", {"properties": {"a": {"$ref": "#"}}})], "tool_choice": choice}
+    assert error_of(fields)[0] == "tools[1].function.parameters"
 
 
 def test_a_tool_may_have_the_name_of_a_choice() -> None:
