@@ -218,7 +218,7 @@ class PromptSettings(Group):
     default_top_k: int | None = Field(None, ge=-1, description="top_k when the client gives none.")
     max_output_tokens: int = Field(8192, ge=1, description="Largest max_tokens a client may ask for.")
     max_messages: int = Field(2048, ge=1, description="Messages in one request; more is 400.")
-    max_choices: int = Field(4, ge=1, description="Largest `n`.")
+    max_choices: int = Field(4, ge=1, description="Most choices of a request: `n` for each of its prompts.")
     unknown_fields: UnknownFields = Field(
         UnknownFields.REFUSE, description="Fields that nobody knows: `refuse` with 400, or `drop` without a word."
     )

@@ -173,13 +173,14 @@ class Prompt:
     tools: ToolUse | None = None
     alias: str | None = None
     counted_tokens: int = 0
-    """Of messages whose tokens are known, which are not in `text_bytes`."""
+    """Of messages, and of a completion's token ids, whose number is known; they are not in `text_bytes`."""
     media_tokens: int = 0
-    """Of images and audio clips, whose price is fixed."""
+    """Of images and audio clips, whose price is fixed; `media` are the kinds of them that there are."""
     media: frozenset[Medium] = NO_MEDIUM
-    """Which kinds of them there are."""
     session_usage: JsonObject | None = None
     """Stands in the answer's usage as `session`, which the SDKs pass over."""
+    prompts: int = 1
+    """How many there are in one: texts of a completion, each answered by itself. `choices` are those of all."""
 
     @property
     def prefill_tokens(self) -> int:

@@ -14,8 +14,16 @@ from dataclasses import replace
 
 from config import Settings
 from gateway.counting import PromptCounter, check_fits
-from gateway.domain import NO_HISTORY, Asked, Call, Demand, EngineClient, Prompt, Usage
-from gateway.errors import EngineBroke, EngineFailure, EngineRefused, EngineUnreachable, GatewayError, ModelNotFound
+from gateway.domain import NO_HISTORY, Asked, Call, Demand, Endpoint, EngineClient, Prompt, Usage
+from gateway.errors import (
+    EngineBroke,
+    EngineFailure,
+    EngineRefused,
+    EngineUnreachable,
+    GatewayError,
+    InvalidRequest,
+    ModelNotFound,
+)
 from gateway.owned import Owned
 from gateway.prompt import Policy, compose, defaults_of, home_of, media_limits, parse
 from gateway.quota import Expected, Limiter, Permit
@@ -87,6 +95,8 @@ class Pipeline:
     async def count_tokens(self, call: Call, settlement: Settlement) -> TokenCount:
         """Return how many prompt tokens `call` would have. Nothing is reserved or generated. Raises GatewayError."""
         prompt = compose(self._parse(call, settlement), NO_HISTORY, self._settings.prompt, self._media)
+        if _is_ids(prompt) or prompt.prompts > 1:
+            raise InvalidRequest("'prompt' must be one text to be counted.", param="prompt", code="invalid_value")
         with await self._limiter.reserve(call.caller, call.request_id, prompt.model, Expected(0, 0)) as permit:
             settlement.headers = permit.headers
             demand = _demand(call, prompt, 0, prompt.prefill_tokens)
@@ -102,18 +112,28 @@ class Pipeline:
         expected = self._limiter.expected(call.caller, prompt)
         if room_tokens:
             expected = replace(expected, prompt_tokens=min(expected.prompt_tokens, room_tokens))
+        elif _is_ids(prompt):
+            self._check_fits(call, prompt, prompt.counted_tokens, max(self._context_tokens(prompt)))
         elif self._is_near_a_limit(call, prompt, expected):
             demand = _demand(call, prompt, home, expected.prompt_tokens)
             longest_tokens = max(self._context_tokens(prompt))
             counted = await self._counter.try_to_count(prompt, longest_tokens, demand, call.request_id, settlement)
             if counted is not None:
-                check_fits(prompt, counted.tokens, max(longest_tokens, counted.max_model_len_tokens))
-                self._limiter.check_fits(call.caller, prompt, counted.tokens)
+                self._check_fits(call, prompt, counted.tokens, max(longest_tokens, counted.max_model_len_tokens))
                 expected = replace(expected, prompt_tokens=counted.tokens)
         return await self._limiter.reserve(call.caller, call.request_id, prompt.model, expected, prompt)
 
+    def _check_fits(self, call: Call, prompt: Prompt, tokens: int, context_tokens: int) -> None:
+        check_fits(prompt, tokens, context_tokens)
+        self._limiter.check_fits(call.caller, prompt, tokens)
+
     def _is_near_a_limit(self, call: Call, prompt: Prompt, expected: Expected) -> bool:
-        """Whether the estimated prompt is so near to the model's context, or a bucket's size, that it may not fit."""
+        """Whether the estimated prompt is so near to the model's context, or a bucket's size, that it may not fit.
+
+        Several prompts in one are left to the engine, which counts but one at a time and refuses each by itself.
+        """
+        if prompt.prompts > 1:
+            return False
         if expected.prompt_tokens > _NEAR * min(self._context_tokens(prompt)):
             return True
         return self._limiter.is_near_capacity(call.caller, prompt, expected)
@@ -234,6 +254,11 @@ class Pipeline:
                 owned.callback(place.release)
                 owned.callback(answer.close)
                 return answer, place
+
+
+def _is_ids(prompt: Prompt) -> bool:
+    """Whether it is a completion's token ids, whose number needs no counting."""
+    return prompt.endpoint is Endpoint.COMPLETIONS and prompt.counted_tokens > 0
 
 
 def _demand(call: Call, prompt: Prompt, home: int, prefill_tokens: int) -> Demand:

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.domain import JsonObject
 
 _ID_DIGITS = "[0-9]{1,9}"
+_MAX_TOKEN_ID = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,18 @@ def array(max_items: int, item: Check | None = None) -> Check:
         return None if fits else f"a list of at most {max_items} items{each}"
 
     return Check(problem, {"type": "array", "maxItems": max_items, "items": item.schema if item else {}})
+
+
+def token_ids(max_items: int) -> Check:
+    """A list of token ids, not an empty one; whether the model has each of them its engine says."""
+    wanted = f"a list of 1 to {max_items} token ids"
+
+    def problem(value: Any) -> str | None:
+        fits = isinstance(value, list) and 0 < len(value) <= max_items and {*map(type, value)} == {int}
+        return None if fits and min(value) >= 0 and max(value) <= _MAX_TOKEN_ID else wanted
+
+    item = {"type": "integer", "minimum": 0, "maximum": _MAX_TOKEN_ID}
+    return Check(problem, {"type": "array", "minItems": 1, "maxItems": max_items, "items": item})
 
 
 def either(first: Check, second: Check) -> Check:

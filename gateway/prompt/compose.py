@@ -7,6 +7,7 @@ import orjson
 from config import PromptSettings
 from config.schema import UnknownFields
 from gateway.domain import Asked, Endpoint, History, JsonObject, Prompt
+from gateway.prompt.completion_prompt import ids_in, texts_in
 from gateway.prompt.control_tokens import harmless
 from gateway.prompt.media import NO_MEDIA, TEXT_ONLY, MediaLimits, media_in
 from gateway.prompt.messages import checked_in_session
@@ -51,9 +52,13 @@ def compose(
         body["priority"] = priority
     # orjson leaves up to four kilobytes behind the text of what it returns, and this is kept as long as the request.
     encoded = b"%b" % orjson.dumps(body)
-    text_bytes = _new_bytes(asked, said, limits) if history.counted_tokens else len(encoded) - media.bytes
+    counted_tokens = history.counted_tokens or ids_in(body)
+    if history.counted_tokens:
+        text_bytes = _new_bytes(asked, said, limits)
+    else:
+        text_bytes = 0 if counted_tokens else len(encoded) - media.bytes
     output_tokens_limit = body.get("max_completion_tokens") or body["max_tokens"]
-    choices = body.get("n", 1)
+    prompts = texts_in(body)
     session_usage = _session_usage(history) if history.session_id else None
     # In the order of its members: by name it takes twice as long to make.
     return Prompt(
@@ -65,13 +70,14 @@ def compose(
         new_messages,
         text_bytes,
         output_tokens_limit,
-        choices,
+        body.get("n", 1) * prompts,
         asked.tools,
         asked.alias,
-        history.counted_tokens,
+        counted_tokens,
         media.tokens,
         media.kinds,
         session_usage,
+        prompts,
     )
 
 

@@ -28,7 +28,8 @@ def home_of(tenant: str, session_id: SessionId | None, body: JsonObject) -> int:
 def _first_turns(body: JsonObject) -> list[str]:
     prompt = body.get("prompt")
     if prompt is not None:
-        return [prompt if isinstance(prompt, str) else str(prompt[:1])]
+        first = prompt if isinstance(prompt, str) else prompt[0]
+        return [first if isinstance(first, str) else str(prompt[:_HASHED_CHARACTERS])]
     turns = []
     for message in body["messages"][:_MOST_MESSAGES]:
         turns += _texts(message.get("content"))

@@ -11,6 +11,7 @@ from config import PromptSettings
 from config.schema import UnknownFields
 from gateway.domain import Asked, Call, Endpoint, JsonObject
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.prompt.completion_prompt import completion_prompt, texts_in
 from gateway.prompt.media import TEXT_ONLY, MediaLimits
 from gateway.prompt.messages import checked_messages, messages_as_they_came
 from gateway.prompt.policy import SESSION_ID, TABLES, Action, Parameter
@@ -120,10 +121,7 @@ def _prompt_of(call: Call, own: JsonObject, policy: Policy, drops_unknown: bool,
         if in_session:
             return {"messages": messages_as_they_came(given, most, drops_unknown)}
         return {"messages": checked_messages(given, most, drops_unknown, policy.media)}
-    prompt = own.get("prompt")
-    if not prompt or prompt == [""]:
-        raise InvalidRequest("You must provide a 'prompt'.", param="prompt", code="missing_required_parameter")
-    return {"prompt": prompt if isinstance(prompt, str) else prompt[0]}
+    return {"prompt": completion_prompt(own.get("prompt"))}
 
 
 def _length_name(endpoint: Endpoint) -> str:
@@ -148,6 +146,9 @@ def _check_choices(own: JsonObject, body: JsonObject, settings: PromptSettings) 
     choices = own.get("n", 1)
     if choices > settings.max_choices:
         raise InvalidRequest(f"'n' must be at most {settings.max_choices}.", param="n", code="invalid_value")
+    if choices * texts_in(body) > settings.max_choices:
+        problem = f"'prompt' must have at most {settings.max_choices} texts, times 'n'."
+        raise InvalidRequest(problem, param="prompt", code="invalid_value")
     if choices > 1:
         body["n"] = choices
 

@@ -24,6 +24,7 @@ from gateway.prompt.checks import (
     number,
     one_of,
     text,
+    token_ids,
 )
 
 MAX_STOP_STRINGS = 4
@@ -32,6 +33,9 @@ MAX_TOP_LOGPROBS = 20
 MAX_NAME_CHARACTERS = 256
 MAX_TOOLS = 128
 MAX_SCHEMA_BYTES = 16_384
+MAX_TEXTS = 128
+MAX_TOKEN_IDS = 131_072
+"""More than any Gemma's context; what is longer than the model's is refused before an engine is asked."""
 CHOICES = array(500, text(256, min_characters=1))
 SESSION_ID = identifier(64)
 _INT64 = 2**63 - 1
@@ -159,8 +163,11 @@ _CHAT = (
     *_refuse("Not offered; OpenAI has retired it.", "functions", "function_call"),
 )
 
+_TEXT = text(4_000_000)
+_TEXTS = either(_TEXT, array(MAX_TEXTS, _TEXT))
+
 _COMPLETIONS = (
-    _own("prompt", either(text(4_000_000), array(1, text(4_000_000))), "One text."),
+    _own("prompt", either(_TEXTS, token_ids(MAX_TOKEN_IDS)), "The setting prompt.max_choices bounds texts times n."),
     _cap("max_tokens", count(), "Longest answer; the setting prompt.max_output_tokens bounds it."),
     _pass("logprobs", integer(0, MAX_TOP_LOGPROBS)),
     _pass("echo", boolean()),

@@ -79,9 +79,9 @@ class Estimator:
         return Expected(prompt_tokens, output_tokens)
 
     def learn(self, tenant: str, prompt: Prompt, usage: Usage) -> None:
-        """Take in what an engine counted."""
+        """Take in what an engine counted. Of several prompts in one it may not have come to all."""
         text_tokens = usage.prompt_tokens - prompt.counted_tokens - prompt.media_tokens
-        if prompt.text_bytes >= _LEAST_BYTES and text_tokens > 0:
+        if prompt.text_bytes >= _LEAST_BYTES and text_tokens > 0 and prompt.prompts == 1:
             per_byte = text_tokens / prompt.text_bytes
             learnt = self._tokens_per_byte.get(prompt.model)
             if learnt is None:

@@ -196,7 +196,8 @@ async def ask(
             whole = whole_answer(await read_all(stream, max_answer_bytes), public_id, prompt)
             stream.close()
             return whole
-        splicer = ChunkSplicer(public_id, prompt.answered_as, prompt.wants_usage)
+        prompt_choices = prompt.choices // prompt.prompts if prompt.prompts > 1 else 0
+        splicer = ChunkSplicer(public_id, prompt.answered_as, prompt.wants_usage, prompt_choices)
         answer = StreamedAnswer(stream, splicer, keeps_text, prompt.tools, prompt.session_usage)
         try:
             await answer.hold_head()

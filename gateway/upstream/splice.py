@@ -21,11 +21,15 @@ _CHOICES = b'"choices":'
 _USAGE = b',"usage":'
 _UNFINISHED = b'"finish_reason":null'
 _ALL = b"all"
+_INDEX = b'{"index":'
 _MEMBERS = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices")
 
 
 class ChunkSplicer:
-    """The chunks of one stream, in order. Not shared between streams."""
+    """The chunks of one stream, in order. Not shared between streams.
+
+    Of several prompts in one each has `prompt_choices` choices in a row, the first prompt's first; 0: there is but one.
+    """
 
     __slots__ = (
         "_model",
@@ -33,13 +37,15 @@ class ChunkSplicer:
         "_new_prefix",
         "_old_event_head",
         "_old_prefix",
+        "_prompt_choices",
         "_public_id",
         "_usages",
         "_wants_usage",
         "done",
     )
 
-    def __init__(self, public_id: str, model: str, wants_usage: bool) -> None:
+    def __init__(self, public_id: str, model: str, wants_usage: bool, prompt_choices: int = 0) -> None:
+        self._prompt_choices = prompt_choices
         self._public_id = public_id
         self._model = model
         self._wants_usage = wants_usage
@@ -54,16 +60,22 @@ class ChunkSplicer:
     def usage(self) -> Usage | None:
         """The latest cumulative usage, None if the engine has sent none.
 
-        Each choice's chunks count that choice alone; only the chunk at the end sums them. Before it, we do.
+        Each choice's chunks count that choice and its prompt alone; only the chunk at the end sums them. Before it, we
+        do: a prompt that no choice has begun to answer is not counted yet.
         """
         latest = self._usages.get(_ALL)
         if latest is not None:
             return _decoded(latest)
-        counted = [usage for usage in map(_decoded, self._usages.values()) if usage]
+        counted = [(choice, usage) for choice, kept in self._usages.items() if (usage := _decoded(kept))]
         if not counted:
             return None
-        completion_tokens = sum(usage.completion_tokens for usage in counted)
-        return replace(counted[0], completion_tokens=completion_tokens)
+        prompts = {self._prompt_of(choice): usage.prompt_tokens for choice, usage in reversed(counted)}
+        completion_tokens = sum(usage.completion_tokens for _, usage in counted)
+        return replace(counted[0][1], prompt_tokens=sum(prompts.values()), completion_tokens=completion_tokens)
+
+    def _prompt_of(self, choice: bytes) -> int:
+        number = choice.removeprefix(_INDEX)
+        return int(number) // self._prompt_choices if self._prompt_choices and number.isdigit() else 0
 
     def splice(self, payload: bytes) -> bytes:
         """Return the payload for the client, `b""` for one that it does not get. Raises EngineFailure."""
@@ -110,7 +122,7 @@ class ChunkSplicer:
         self._learn_prefix(payload)
         choices, usage = chunk["choices"], chunk.get("usage")
         if usage is not None:
-            key = b'{"index":%d' % choices[0]["index"] if choices else _ALL
+            key = _INDEX + b"%d" % choices[0]["index"] if choices else _ALL
             self._usages[key] = orjson.dumps(usage)
         if not choices:
             return self._renamed(chunk, ("usage",)) if self._wants_usage else b""

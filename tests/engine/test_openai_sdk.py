@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -64,3 +65,31 @@ def test_errors_are_the_sdks_own_classes_with_the_request_id(client: openai.Open
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="gg_wrong").models.list()
+
+
+PROMPTS = ["Once upon a time", "A session is a conversation that"]
+
+
+def test_several_prompts_are_answered_in_their_order_and_counted_together(client: openai.OpenAI) -> None:
+    alone = [client.completions.create(model=MODEL, prompt=prompt, max_tokens=4) for prompt in PROMPTS]
+    whole = client.completions.create(model=MODEL, prompt=PROMPTS, n=2, max_tokens=4, echo=True)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2, 3]
+    assert [choice.text.startswith(PROMPTS[choice.index // 2]) for choice in whole.choices] == [True] * 4
+    options: Any = {"stream": True, "stream_options": {"include_usage": True}}
+    *chunks, last = client.completions.create(model=MODEL, prompt=PROMPTS, max_tokens=4, **options)
+    assert {choice.index for chunk in chunks for choice in chunk.choices} == {0, 1}
+    read = sum(answer.usage.prompt_tokens for answer in alone if answer.usage)
+    for usage, written in ((whole.usage, 4), (last.usage, 2)):
+        assert usage is not None
+        assert usage.prompt_tokens == read > 0
+        assert written <= usage.completion_tokens <= 4 * written
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_token_ids_are_read_as_they_are_and_none_that_the_model_has_not(client: openai.OpenAI, stream: bool) -> None:
+    answer = client.completions.create(model=MODEL, prompt=[2, 5, 7], max_tokens=2)
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens == 3
+    with pytest.raises(openai.BadRequestError, match="vocabulary"):
+        client.completions.create(model=MODEL, prompt=[2, 999_999], max_tokens=2, stream=stream)
+    assert client.completions.create(model=MODEL, prompt=[2], max_tokens=2).choices

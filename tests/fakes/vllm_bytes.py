@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -100,6 +101,8 @@ class Generation:
     prompt_tokens: int
     tokens: tuple[str, ...]
     finish_reason: str
+    prompts: tuple[Generation, ...] = ()
+    """Where there are several in one: each as if it were alone."""
 
     @property
     def text(self) -> str:
@@ -127,6 +130,7 @@ def generation(body: Json, *, chat: bool, model: str, request_id: str, tokens: i
     if body.get("ignore_eos"):
         answer = list(itertools.islice(itertools.cycle(words), limit))
     options = body.get("stream_options") or {}
+    texts = body.get("prompt") if _is_several(body.get("prompt")) else ()
     return Generation(
         request_id=request_id,
         model=str(body.get("model", model)),
@@ -138,7 +142,27 @@ def generation(body: Json, *, chat: bool, model: str, request_id: str, tokens: i
         prompt_tokens=prompt_tokens(body),
         tokens=tuple(answer[:limit]),
         finish_reason="length" if len(answer) > limit or body.get("ignore_eos") else "stop",
+        prompts=tuple(
+            generation({**body, "prompt": text}, chat=chat, model=model, request_id=request_id, tokens=tokens)
+            for text in texts or ()
+        ),
     )
+
+
+def _is_several(prompt: Any) -> bool:
+    return isinstance(prompt, list) and len(prompt) > 1 and isinstance(prompt[0], str)
+
+
+def _choices_of(made: Generation) -> list[tuple[int, Generation]]:
+    """Return the choices by their index: those of a prompt in a row, as vLLM numbers them."""
+    return list(enumerate(each for each in made.prompts or (made,) for _ in range(made.choices)))
+
+
+def _whole_usage(made: Generation, **details: Any) -> Json:
+    """Return the usage of all choices and prompts."""
+    answered = sum(len(each.tokens) for _, each in _choices_of(made))
+    read = sum(each.prompt_tokens for each in made.prompts or (made,))
+    return dataclasses.replace(made, prompt_tokens=read).usage(answered, **details)
 
 
 def last_user_text(body: Json) -> str:
@@ -151,7 +175,10 @@ def last_user_text(body: Json) -> str:
 
 
 def prompt_tokens(body: Json) -> int:
-    """Return a stable count: one token a word and four a message."""
+    """Return a stable count: one token a word and four a message, and ids as they are."""
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and not isinstance(prompt[0], str):
+        return len(prompt)
     texts = [_text(message.get("content")) for message in body.get("messages", [])] or [last_user_text(body)]
     return sum(len(text.split()) + 4 for text in texts)
 
@@ -172,10 +199,10 @@ def unary_body(made: Generation) -> bytes:
         "object": "chat.completion" if made.chat else "text_completion",
         "created": CREATED,
         "model": made.model,
-        "choices": [choice(made, index) for index in range(made.choices)],
+        "choices": [choice(each, index) for index, each in _choices_of(made)],
         "service_tier": None,
         "system_fingerprint": FINGERPRINT,
-        "usage": made.usage(made.choices * len(made.tokens), **details),
+        "usage": _whole_usage(made, **details),
     }
     prompt = {"prompt_logprobs": None, "prompt_token_ids": None, "prompt_text": None} if made.chat else {}
     return compact(body | prompt | {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None})
@@ -196,11 +223,12 @@ def _text_choice(made: Generation, index: int) -> Json:
 def stream_events(made: Generation) -> list[bytes]:
     """Return every event of a stream in an HTTP chunk of its own, `[DONE]` last; without `LAST_CHUNK`."""
     events = [_role_event(made, index) for index in range(made.choices)] if made.chat else []
-    for count in range(1, len(made.tokens) + 1):
-        events += [_token_event(made, index, count) for index in range(made.choices)]
+    choices = _choices_of(made)
+    for count in range(1, max(len(each.tokens) for _, each in choices) + 1):
+        events += [_token_event(each, index, count) for index, each in choices if count <= len(each.tokens)]
     if made.include_usage:
         cached = {"cached_tokens": 0, "created_cache_tokens": 0}
-        usage = made.usage(made.choices * len(made.tokens), prompt_tokens_details=cached)
+        usage = _whole_usage(made, prompt_tokens_details=cached)
         events.append(event(_chunk(made, []) | {"usage": usage, "system_fingerprint": FINGERPRINT}))
     return [*events, event(b"[DONE]")]
 

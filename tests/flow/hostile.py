@@ -118,7 +118,7 @@ def completions_target() -> Target:
         return {"model": "fake", "prompt": mark, "max_tokens": 9}
 
     wrong = _wrong_of_table(Endpoint.COMPLETIONS)
-    wrong["prompt"] += [["one", "two"], [1, 2, 3], [[1]]]
+    wrong["prompt"] += [["one", ""], ["one", 2], [1, "two"], ["x"] * 5, [-1], [1.5], [True], [10**9], [[1]]]
     return Target("completions", Endpoint.COMPLETIONS.value, valid, wrong, 200, generates=True, strict_json=True)
 
 

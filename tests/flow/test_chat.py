@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
 
 from tests.fakes.gateway import GatewayProcess
@@ -173,6 +174,55 @@ async def test_completions_work_as_chat_does(gateway: GatewayProcess) -> None:
     assert whole.status_code == 200
     assert whole.json()["id"].startswith("cmpl-")
     assert payloads(streamed.text)[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+async def test_several_prompts_are_answered_each_and_charged_together(gateway: GatewayProcess, n: int) -> None:
+    asked = {"model": "fake", "prompt": ["one two", "three"], "n": n, "max_tokens": 8}
+    texts = [*["You said: one two"] * n, *["You said: three"] * n]
+    whole = await gateway.client.post("/v1/completions", json=asked)
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    streamed = [json.loads(each) for each in payloads((await _completed(gateway, {**asked, **options})).text)[:-1]]
+    assert [(each["index"], each["text"]) for each in whole.json()["choices"]] == list(enumerate(texts))
+    said = dict.fromkeys(range(2 * n), "")
+    for choice in (choice for chunk in streamed for choice in chunk["choices"]):
+        said[choice["index"]] += choice["text"]
+    assert said == dict(enumerate(texts))
+    spent = n * (4 + 3)
+    for usage in (whole.json()["usage"], streamed[-1]["usage"]):
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (6 + 5, spent)
+    line = await gateway.request_line(whole.headers["x-request-id"])
+    assert (line["prompt_tokens"], line["completion_tokens"]) == (11, spent)
+
+
+async def test_a_stream_of_several_prompts_that_is_cut_is_charged_for_those_begun(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    await engine.script("cut_mid_stream", chunks=3)
+    cut = await _completed(gateway, {"model": "fake", "prompt": ["one two", "three"], "stream": True})
+    assert "[DONE]" not in cut.text
+    line = await gateway.request_line(cut.headers["x-request-id"])
+    assert (line["prompt_tokens"], line["completion_tokens"]) == (11, 3)
+
+
+async def test_a_prompt_of_token_ids_is_bounded_by_the_context(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    answered = await _completed(gateway, {"model": "fake", "prompt": [2, 5, 7]})
+    assert (answered.status_code, answered.json()["usage"]["prompt_tokens"]) == (200, 3)
+    assert json.loads((await engine.asked())[-1]["body"])["prompt"] == [2, 5, 7]
+    await engine.reset()
+    refused = await _completed(gateway, {"model": "fake", "prompt": [2] * 32_768})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert await engine.asked() == []
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], [2, 5]])
+async def test_only_one_text_at_a_time_is_counted(gateway: GatewayProcess, prompt: object) -> None:
+    refused = await gateway.client.post("/v1/tokenize", json={"model": "fake", "prompt": prompt})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "prompt")
+
+
+async def _completed(gateway: GatewayProcess, asked: dict[str, object]) -> httpx.Response:
+    return await gateway.client.post("/v1/completions", json=asked)
 
 
 async def test_an_engines_refusal_of_a_long_prompt_gets_openais_code(

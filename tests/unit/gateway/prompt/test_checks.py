@@ -21,6 +21,7 @@ from gateway.prompt.checks import (
     number,
     one_of,
     text,
+    token_ids,
 )
 
 HUGE = 10**400
@@ -43,6 +44,7 @@ ALL = {
     "either": either(text(3), array(2, text(3))),
     "biases": biases(2),
     "identifier": identifier(3),
+    "token_ids": token_ids(3),
 }
 
 
@@ -59,6 +61,11 @@ ALL = {
         (array(2), [[], [1, {}]], [[1, 2, 3], {}, None, "ab"]),
         (array(2, text(1)), [[], ["a", "b"]], [["ab"], [1], [None], ["a", 2], ["a", "b", "c"]]),
         (array(0), [[]], [[1], None]),
+        (
+            token_ids(3),
+            [[0], [1, 2, 3], [999_999_999]],
+            [[], [1] * 4, [-1], [10**9], [True], [1.0], ["1"], [[1]], 1, None],
+        ),
         (identifier(3), ["a", "_-9"], ["", "abcd", "a b", "a\n", "é", "a:b", "²", 1, None, []]),
         (either(text(1), array(1, text(1))), ["", "a", [], ["a"]], ["ab", ["ab"], 1, None, {}]),
         (

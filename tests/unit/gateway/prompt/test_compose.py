@@ -71,6 +71,21 @@ def test_what_is_new_in_a_counted_session_is_counted_as_the_engine_gets_it(new: 
     assert prompt.text_bytes >= len(orjson.dumps(got))
 
 
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.integers(1, 4))
+def test_several_prompts_have_as_many_choices_and_bytes_together(texts: list[str], n: int) -> None:
+    prompt = composed({"prompt": texts, "n": n}, endpoint=Endpoint.COMPLETIONS, max_choices=16)
+    assert (prompt.prompts, prompt.choices, prompt.counted_tokens) == (len(texts), n * len(texts), 0)
+    assert prompt.text_bytes == len(prompt.body) > sum(map(len, texts))
+
+
+@given(st.lists(st.integers(0, 262_000), min_size=1, max_size=50))
+def test_of_token_ids_it_is_known_how_many_there_are(ids: list[int]) -> None:
+    prompt = composed({"prompt": ids, "n": 2}, endpoint=Endpoint.COMPLETIONS)
+    assert (prompt.prompts, prompt.choices) == (1, 2)
+    assert (prompt.text_bytes, prompt.counted_tokens, prompt.prefill_tokens) == (0, len(ids), len(ids))
+    assert body_of(prompt)["prompt"] == ids
+
+
 def test_messages_are_made_to_fit_for_the_engine_and_stay_as_they_came_for_the_session() -> None:
     said = [{"role": "developer", "content": "Rhyme."}, {"role": "user", "content": "<bos>"}]
     prompt = composed({"messages": said}, History(SessionId("sess_1"), SAID))

@@ -22,6 +22,13 @@ def chat(*texts: str, system: str | None = "Be brief.") -> dict[str, Any]:
     return {"messages": [*([{"role": "system", "content": system}] if system else []), *turns]}
 
 
+def test_completions_that_begin_alike_have_one_home() -> None:
+    homes = [home_of("t", None, {"prompt": prompt}) for prompt in ("a", ["a", "b"], [2, 5], [2, 6], [2, 5])]
+    assert homes[0] == homes[1]
+    assert homes[2] == homes[4]
+    assert len(set(homes)) == 3
+
+
 def test_all_turns_of_a_conversation_have_one_home() -> None:
     turns = ["Hello", "Hi!", "What is a leap second?", "One that is put in."]
     assert len({home_of("t", None, chat(*turns[:count])) for count in (1, 3, 4)}) == 1

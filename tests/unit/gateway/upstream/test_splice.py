@@ -96,6 +96,24 @@ def test_a_stream_cut_anywhere_has_been_counted_over_all_its_choices(name: str, 
     assert seen == counts
 
 
+@given(st.integers(1, 4), st.integers(1, 3), st.data())
+def test_of_several_prompts_each_is_counted_once_and_each_choice_too(
+    prompts: int, choices: int, data: st.DataObject
+) -> None:
+    made = ChunkSplicer("cmpl-1", "our-name", False, choices if prompts > 1 else 0)
+    counts = dict.fromkeys(range(prompts * choices), 0)
+    for index in data.draw(st.lists(st.sampled_from(sorted(counts)), min_size=1, max_size=20)):
+        counts[index] += 1
+        read = 100 + index // choices
+        usage = {"prompt_tokens": read, "total_tokens": read + counts[index], "completion_tokens": counts[index]}
+        head = {"id": "cmpl-9", "object": "text_completion", "created": 5, "model": "theirs"}
+        choice = {"index": index, "text": "a", "logprobs": None, "finish_reason": None}
+        spliced = json.loads(made.splice(compact({**head, "choices": [choice], "usage": usage})))
+        assert spliced["choices"][0]["index"] == index
+    begun = {100 + index // choices for index, count in counts.items() if count}
+    assert made.usage == Usage(sum(begun), sum(counts.values()))
+
+
 def test_most_chunks_are_cut_and_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The point of the whole: only the first and the odd ones are parsed."""
     parsed: list[bytes] = []
