@@ -1,6 +1,7 @@
 """The one settings schema that the gateway and the engine stand on, and the YAML files that ship with it."""
 
 from config.load import SettingsError, load_settings
+from config.responses import ResponsesSettings
 from config.routing import RoutingSettings
 from config.schema import (
     AuthSettings,
@@ -21,6 +22,7 @@ __all__ = [
     "LimitsSettings",
     "PromptSettings",
     "RedisSettings",
+    "ResponsesSettings",
     "RoutingSettings",
     "ServerSettings",
     "SessionsSettings",

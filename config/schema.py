@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 
 from config.fields import Group, Names, Port, Seconds, Words, parse_list
 from config.issuers import IssuerSettings
+from config.responses import ResponsesSettings
 from config.routing import RoutingSettings
 from config.sessions import SessionsSettings
 from config.telemetry import TelemetrySettings
@@ -265,6 +266,7 @@ class Settings(Group):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     sessions: SessionsSettings = Field(default_factory=SessionsSettings)
+    responses: ResponsesSettings = Field(default_factory=ResponsesSettings)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     prompt: PromptSettings = Field(default_factory=PromptSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)

@@ -132,6 +132,12 @@ def _check_encryption(settings: Settings) -> _Problems:
         yield "sessions.encryption_keys", str(error)
 
 
+def _check_responses(settings: Settings) -> _Problems:
+    responses = settings.responses
+    if responses.max_bytes > responses.max_bytes_per_user:
+        yield "responses.max_bytes", "must not be above responses.max_bytes_per_user, or a row would displace itself"
+
+
 def _check_engines(settings: Settings) -> _Problems:
     engines = settings.routing.engines
     for engine in engines:
@@ -207,6 +213,7 @@ _CHECKS: tuple[Callable[[Settings], _Problems], ...] = (
     _check_server,
     _check_redis,
     _check_encryption,
+    _check_responses,
     _check_engines,
     _check_lengths,
     _check_aliases,

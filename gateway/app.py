@@ -26,6 +26,7 @@ from gateway.api import (
     health,
     keys,
     models,
+    responses,
     revocations,
     session_messages,
     sessions,
@@ -40,6 +41,7 @@ from gateway.api.context import RequestContextMiddleware
 from gateway.api.faults import FaultMiddleware, translate_http_exception, translate_validation_error
 from gateway.api.hosts import TrustedHostMiddleware
 from gateway.api.hot import HotRoutesMiddleware
+from gateway.api.responses import ResponsesEndpoint
 from gateway.api.session_messages import SessionMessagesEndpoint
 from gateway.api.transcriptions import TranscriptionsEndpoint
 from gateway.domain import Endpoint
@@ -101,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The hot routes come first: the router tries its routes in order.
     hot = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
     hot += [Route(task.value, TranscriptionsEndpoint(task, rooms), methods=["POST"]) for task in Task]
+    hot.append(Route(responses.PATH, ResponsesEndpoint(rooms), methods=["POST"]))
     hot.append(Route(session_messages.PATH, SessionMessagesEndpoint(rooms), methods=["POST"]))
     regenerate = SessionMessagesEndpoint(rooms, regenerate=True)
     hot.append(Route(session_messages.REGENERATE_PATH, regenerate, methods=["POST"]))
@@ -110,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (
         models,
         tokenize,
+        responses,
         sessions,
         chat_sessions,
         usage,

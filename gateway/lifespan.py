@@ -16,6 +16,7 @@ from gateway.identity import Identity
 from gateway.identity.local_key import read_local_key
 from gateway.pipeline import Pipeline
 from gateway.quota import Ledger, Limiter, Upkeep
+from gateway.responses import ResponseStore
 from gateway.routing import Discovery, Fleet, FleetWatcher, Holds
 from gateway.sessions import Leases, SessionRoom, SessionStore
 from gateway.store import Cipher, Store, open_store
@@ -38,6 +39,7 @@ class Rooms:
     holds: Holds
     sessions: SessionStore
     session_room: SessionRoom
+    responses: ResponseStore
     claims: Claims
     engines: EngineConnections
     pipeline: Pipeline
@@ -81,6 +83,7 @@ def build_rooms(settings: Settings) -> Rooms:
         holds=Holds(fleet, store, settings.routing.poll_seconds),
         sessions=sessions,
         session_room=session_room,
+        responses=ResponseStore(store, settings.responses, cipher, metrics),
         claims=Claims(store, settings.sessions, cipher, metrics),
         engines=engines,
         pipeline=Pipeline(settings, fleet, limiter, session_room, engines, salt_secret.encode()),

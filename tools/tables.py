@@ -11,7 +11,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-_GENERATORS = ("tools.readme_tables", "tools.chart", "tools.dashboards", "tools.metrics_page")
+_GENERATORS = ("tools.document_tables", "tools.chart", "tools.dashboards", "tools.metrics_page")
 
 
 def main() -> int:

@@ -12,12 +12,13 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from gateway.api import chat_sessions, session_messages
+from gateway.api import chat_sessions, responses, session_messages
 from gateway.api.openapi import (
     chat_session_path,
     finished,
     hot_path,
     regenerate_path,
+    response_path,
     session_message_path,
     transcription_path,
 )
@@ -74,7 +75,7 @@ def openapi_of(app: FastAPI, public_paths: frozenset[str]) -> Callable[[], dict[
             )
             hot = {endpoint.value: hot_path(endpoint) for endpoint in Endpoint}
             spoken = {task.value: transcription_path(task) for task in Task}
-            schema["paths"] = hot | spoken | schema["paths"]
+            schema["paths"] = hot | {responses.PATH: response_path()} | spoken | schema["paths"]
             schema["paths"].setdefault(session_messages.PATH, {}).update(session_message_path())
             schema["paths"][session_messages.REGENERATE_PATH] = regenerate_path()
             for path in (chat_sessions.MESSAGES_PATH, chat_sessions.STREAM_PATH):

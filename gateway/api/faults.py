@@ -21,7 +21,7 @@ _NOT_OFFERED = {
     "/v1/images": "Gemma 3n reads images and makes none",
     "/v1/moderations": "Gemma 3n does not moderate; use a classifier",
     "/v1/audio/speech": "Gemma 3n hears and makes no speech",
-    "/v1/responses": "use /v1/chat/completions, with /v1/sessions for history kept on the server",
+    "/v1/conversations": "use previous_response_id, or /v1/sessions for history kept on the server",
     "/v1/assistants": "use /v1/chat/completions, with /v1/sessions for history kept on the server",
     "/v1/threads": "use /v1/sessions",
     "/v1/files": "nothing is stored or tuned here",

@@ -9,6 +9,8 @@ from gateway.idempotency import Claim, Recorded
 
 _KEPT_HEADERS = frozenset({b"content-type", b"x-session-id"})
 _DONE = b"data: [DONE]\n\n"
+_ENDS = (b"event: response.completed\n", b"event: response.incomplete\n")
+"""Of a response, whose last event comes by itself."""
 _PING = b": ping\n"
 _MAX_BYTES = 4 * 1024 * 1024
 """A larger answer is not kept; its request may be answered again."""
@@ -53,8 +55,8 @@ class Recorder:
         if more:
             return
         is_stream = any(value.startswith(b"text/event-stream") for _, value in head)
-        # A stream that ends in an error has no end mark: it may be tried again.
-        if self._size <= _MAX_BYTES and (not is_stream or body.endswith(_DONE)):
+        # A stream that ends in an error has no such end: it may be tried again.
+        if self._size <= _MAX_BYTES and (not is_stream or body.endswith(_DONE) or body.startswith(_ENDS)):
             await self._claim.keep(Recorded(head, b"".join(self._parts)))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.domain import Endpoint
 from gateway.prompt.policy import TABLES, Action, Parameter
+from gateway.prompt.response_policy import RESPONSES
 from gateway.prompt.transcription import FIELDS, Task
 
 _REQUIRED = {Endpoint.CHAT: ["model", "messages"], Endpoint.COMPLETIONS: ["model", "prompt"]}
@@ -33,6 +35,15 @@ _ERROR = {
 def hot_path(endpoint: Endpoint) -> dict[str, Any]:
     """Return the path item of a hot route."""
     return {"post": _operation(endpoint, _SUMMARIES[endpoint], _body_schema(endpoint))}
+
+
+def response_path() -> dict[str, Any]:
+    """Return the path item of `POST /v1/responses`."""
+    schema = {**_schema_of(RESPONSES), "required": ["model", "input"]}
+    operation = _operation(Endpoint.CHAT, "Create a response", schema)
+    operation["operationId"] = "post_response"
+    operation["tags"] = ["responses"]
+    return {"post": operation}
 
 
 def session_message_path() -> dict[str, Any]:
@@ -109,10 +120,13 @@ def finished(schema: dict[str, Any], public_paths: frozenset[str]) -> dict[str, 
 
 
 def _body_schema(endpoint: Endpoint) -> dict[str, Any]:
-    rows = [row for row in TABLES[endpoint].values() if row.action not in (Action.REFUSE, Action.SET)]
+    return {**_schema_of(TABLES[endpoint]), "required": _REQUIRED[endpoint]}
+
+
+def _schema_of(table: Mapping[str, Parameter]) -> dict[str, Any]:
+    rows = [row for row in table.values() if row.action not in (Action.REFUSE, Action.SET)]
     return {
         "type": "object",
-        "required": _REQUIRED[endpoint],
         "properties": {row.name: _property(row) for row in rows},
         "additionalProperties": False,
     }

@@ -1,4 +1,4 @@
-"""Write a Reply to the client: the status held until there is something to say, pings meanwhile, one `[DONE]`."""
+"""Write a Reply to the client: the status held until there is something to say, pings meanwhile, one end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from gateway.reply import Reply
 from gateway.settlement import Settlement
 from gateway.upstream import WholeAnswer
 
-_DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n"
 """A comment with ONE line feed: with two, SDKs that have seen an `id:` line take it for an empty event."""
 
@@ -74,22 +73,23 @@ class RelayResponse:
     async def send(self, reply: Reply) -> None:
         """Send the whole reply. It is acknowledged (saved) before its last byte. Raises GatewayError before that."""
         if isinstance(reply.answer, WholeAnswer):
-            await reply.acknowledge()
+            await self._keep(reply)
             kind, body = self._shape.whole(reply.answer)
             await self._send_body(200, body, self._headers(), kind)
             return
         await self._send_events(self._shape.streamed(reply.answer))
-        await reply.acknowledge()
-        await self._end_stream(_DONE)
+        await self._keep(reply)
+        await self._end_stream(self._shape.done())
         await reply.finish()
 
     async def send_error(self, error: GatewayError) -> None:
-        """Send the error: as the response, or as a last event without `[DONE]` where the stream has begun."""
-        body = orjson.dumps(error.envelope())
+        """Send the error: as the response, or as a last event, and no end mark, where the stream has begun."""
+        error = self._shape.named(error)
         if self._started:
-            await self._end_stream(b"data: " + body + b"\n\n")
+            await self._end_stream(self._shape.failed(error))
         else:
-            await self._send_body(error.status, body, [*self._headers(answers=False), *error.response_headers()])
+            headers = [*self._headers(answers=False), *error.response_headers()]
+            await self._send_body(error.status, orjson.dumps(error.envelope()), headers)
 
     def close(self) -> None:
         """Stop the pings."""
@@ -99,6 +99,12 @@ class RelayResponse:
             self._pinging.cancel()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
+
+    async def _keep(self, reply: Reply) -> None:
+        """Have the answer kept wherever it is to be, before its client is told that it is whole."""
+        await reply.acknowledge()
+        if self._shape.keeps:
+            await self._shape.keep(reply.answer)
 
     async def _send_events(self, answer: EventSource) -> None:
         """The hot loop: once a chunk. A slow client blocks the send, and so the reading from the engine."""

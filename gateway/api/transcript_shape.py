@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 
-from gateway.api.answer_shape import EventSource
+from gateway.api.answer_shape import AnswerShape, EventSource
 from gateway.domain import JsonObject, Sink
 from gateway.prompt.media import AUDIO_TOKENS
 from gateway.upstream import StreamedAnswer, WholeAnswer
 
 
-class TranscriptShape:
+class TranscriptShape(AnswerShape):
     """`json`, or with `plain` the text alone."""
 
     def __init__(self, plain: bool) -> None:

@@ -1,22 +1,28 @@
-"""The README's tables of parameters, from the policy tables. Pure.
+"""The documents' tables of parameters, from the policy tables. Pure.
 
-`python -m gateway.prompt.describe` prints those of chats, and those of completions with `completions` after it.
+`python -m gateway.prompt.describe` prints those of chats; with `completions` or `responses` after it, those.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.domain import Endpoint
 from gateway.prompt.policy import TABLES, Action, Parameter
+from gateway.prompt.response_policy import RESPONSES
 
+DESCRIBED = {
+    "chats": TABLES[Endpoint.CHAT],
+    "completions": TABLES[Endpoint.COMPLETIONS],
+    "responses": RESPONSES,
+}
 _USES = {Action.PASS: "the engine", Action.CAP: "the engine", Action.GATEWAY: "the gateway"}
 
 
-def parameter_tables(endpoint: Endpoint) -> str:
-    """Return Markdown: what `endpoint` uses, what it accepts without effect, what it refuses and why."""
-    rows = TABLES[endpoint].values()
+def parameter_tables(table: Mapping[str, Parameter]) -> str:
+    """Return Markdown: what an endpoint uses, what it accepts without effect, what it refuses and why."""
+    rows = table.values()
     return "\n\n".join(
         [
             _table(
@@ -55,4 +61,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    print(parameter_tables(Endpoint.COMPLETIONS if sys.argv[1:] == ["completions"] else Endpoint.CHAT))
+    print(parameter_tables(DESCRIBED[sys.argv[1] if sys.argv[1:] else "chats"]))

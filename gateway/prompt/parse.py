@@ -39,7 +39,7 @@ def parse(call: Call, policy: Policy) -> Asked:
     """Return what `call` asks for. Raises InvalidRequest, ModelNotFound, Forbidden."""
     given = json_object(call.body)
     drops_unknown = policy.settings.unknown_fields is UnknownFields.DROP
-    body, own = _sorted_out(given, TABLES[call.endpoint], drops_unknown)
+    body, own = sorted_out(given, TABLES[call.endpoint], drops_unknown)
     model, alias = _model(own, call, policy)
     stream = bool(own.get("stream", False))
     body["model"] = model
@@ -71,8 +71,11 @@ def json_object(body: bytes) -> JsonObject:
     return given
 
 
-def _sorted_out(given: JsonObject, table: dict[str, Parameter], drops_unknown: bool) -> tuple[JsonObject, JsonObject]:
-    """Return what goes to the engine and what the gateway uses. A null is as good as absent, as at OpenAI."""
+def sorted_out(given: JsonObject, table: dict[str, Parameter], drops_unknown: bool) -> tuple[JsonObject, JsonObject]:
+    """Return what goes to the engine and what the gateway uses. A null is as good as absent, as at OpenAI.
+
+    Raises InvalidRequest naming the field.
+    """
     passed: JsonObject = {}
     own: JsonObject = {}
     for name, value in given.items():

@@ -94,6 +94,21 @@ def sessions_of(tenant: str, user: str) -> str:
     return f"{_ROOT}:{{{tenant}}}:sessions:{user}"
 
 
+def response(tenant: str, response_id: str) -> str:
+    """Hash with expiry: a kept response, its input and output, and the id of the one before it."""
+    return f"{_ROOT}:{{{tenant}}}:response:{response_id}"
+
+
+def responses_of(tenant: str, user: str) -> str:
+    """Sorted set: a user's response ids by last use, in milliseconds."""
+    return f"{_ROOT}:{{{tenant}}}:responses:{user}"
+
+
+def response_sizes(tenant: str, user: str) -> str:
+    """Hash: a user's response ids, each with its bytes; the field `sum` has all of them."""
+    return f"{_ROOT}:{{{tenant}}}:response_bytes:{user}"
+
+
 def idempotency(tenant: str, digest: str) -> str:
     """Hash with expiry: the request behind an Idempotency-Key of a user, and its answer."""
     return f"{_ROOT}:{{{tenant}}}:once:{digest}"

@@ -105,6 +105,10 @@ class Metrics:
         self.redis_refused = Counter(
             "gateway_redis_refused", "Calls nobody waited for, such as settles, that Redis would not do.", registry=new
         )
+        self.responses_kept = Counter("gateway_responses_kept", "Responses kept.", registry=new)
+        self.responses_evicted = Counter(
+            "gateway_responses_evicted", "Kept responses that made room for newer ones.", registry=new
+        )
         self.sessions_made = Counter("gateway_sessions_made", "Sessions made.", registry=new)
         self.session_bytes = Counter("gateway_session_bytes", "Bytes of messages appended.", registry=new)
         self.session_trims = Counter(

@@ -24,9 +24,8 @@ from config.describe import settings_tables
 from config.load import setting_paths
 from gateway import __version__, errors
 from gateway.app import create_app
-from gateway.domain import Endpoint, RequestId
-from gateway.prompt.describe import parameter_tables
-from gateway.prompt.policy import TABLES
+from gateway.domain import RequestId
+from gateway.prompt.describe import DESCRIBED, parameter_tables
 from gateway.settlement import Settlement
 from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
@@ -34,6 +33,7 @@ from gateway.telemetry.tallies import Tallies, TallyCounter
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESPONSES = (ROOT / "docs" / "responses.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 ADRS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 DOCUMENTS = [
@@ -109,15 +109,22 @@ def test_the_table_of_settings_shows_nobodys_home() -> None:
     assert data_dir[3] == "`~/.local/share/gemma-gateway`"
 
 
-def test_the_table_of_parameters_is_current() -> None:
-    for marker, endpoint in (("parameters", Endpoint.CHAT), ("completion parameters", Endpoint.COMPLETIONS)):
-        assert between(README, marker) == parameter_tables(endpoint), "run: python tools/tables.py"
+@pytest.mark.parametrize(
+    ("document", "marker", "described"),
+    [
+        (README, "parameters", "chats"),
+        (README, "completion parameters", "completions"),
+        (RESPONSES, "response parameters", "responses"),
+    ],
+)
+def test_the_table_of_parameters_is_current(document: str, marker: str, described: str) -> None:
+    assert between(document, marker) == parameter_tables(DESCRIBED[described]), "run: python tools/tables.py"
 
 
-@pytest.mark.parametrize("endpoint", list(Endpoint))
-def test_the_table_of_parameters_names_every_parameter_once(endpoint: Endpoint) -> None:
-    tables = parameter_tables(endpoint)
-    for name in TABLES[endpoint]:
+@pytest.mark.parametrize("described", DESCRIBED)
+def test_the_table_of_parameters_names_every_parameter_once(described: str) -> None:
+    tables = parameter_tables(DESCRIBED[described])
+    for name in DESCRIBED[described]:
         own = [cells for cells in rows(tables) if name in code_words(cells[0])]
         ignored = [line for line in tables.splitlines() if line.startswith("Accepted") and f"`{name}`" in line]
         assert len(own) + len(ignored) == 1, name

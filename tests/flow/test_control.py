@@ -18,7 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUTES = {
     "/", "/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/health", "/health/live",
     "/health/ready", "/health/detailed", "/metrics", "/v1/sessions", "/v1/sessions/{session_id}",
-    "/v1/audio/transcriptions", "/v1/audio/translations",
+    "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/responses", "/v1/responses/input_tokens",
+    "/v1/responses/{response_id}", "/v1/responses/{response_id}/cancel", "/v1/responses/{response_id}/input_items",
     "/admin/fleet", "/admin/fleet/drain", "/admin/fleet/undrain", "/admin/drain",
     "/v1/sessions/{session_id}/messages", "/v1/sessions/{session_id}/fork", "/v1/sessions/{session_id}/export",
     "/v1/sessions/{session_id}/regenerate", "/chat/sessions", "/chat/sessions/{session_id}",
@@ -166,7 +167,7 @@ async def test_cors_answers_preflights_and_lets_browsers_read_errors(
         assert (foreign.status_code, foreign.json()["error"]["code"], probe.status_code) == (400, "bad_host", 200)
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/images/generations", "/v1/moderations", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/images/generations", "/v1/moderations", "/v1/conversations"])
 async def test_what_the_model_cannot_do_is_a_404_that_helps(gateway: GatewayProcess, path: str) -> None:
     response = await gateway.client.post(path, json={"model": "fake", "input": "x"})
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")

@@ -10,7 +10,12 @@ from tests.fakes.gateway import GatewayProcess
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 METHODS = ("GET", "POST", "PATCH", "DELETE")
-IN_PATHS = {"{session_id}": "sess_" + "0" * 32, "{key_id}": "key_0123456789abcdef", "{model}": "none"}
+IN_PATHS = {
+    "{session_id}": "sess_" + "0" * 32,
+    "{response_id}": "resp_" + "0" * 32,
+    "{key_id}": "key_0123456789abcdef",
+    "{model}": "none",
+}
 PUBLIC = {("GET", path) for path in ("/", "/health", "/health/live", "/health/ready", "/metrics")}
 WITHOUT_CREDENTIAL = {*PUBLIC, ("POST", "/auth/login")}
 NO_OBJECTS = (b"{", b"[]", b'{"a": "\xff"}')
@@ -24,6 +29,8 @@ async def routes_of(gateway: GatewayProcess) -> dict[str, set[str]]:
         for name, value in IN_PATHS.items():
             path = path.replace(name, value)
         found[path] = {method.upper() for method in item}
+    # What has another route's name may also be an id.
+    found["/v1/responses/input_tokens"] |= found["/v1/responses/resp_" + "0" * 32]
     return found
 
 

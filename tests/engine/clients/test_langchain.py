@@ -120,3 +120,21 @@ def test_a_tools_result_goes_back_into_the_conversation(served: ServeProcess) ->
 def test_structured_output_is_an_instance_of_the_model_asked_for(served: ServeProcess, method: Any) -> None:
     structured = model_of(served, max_tokens=128).with_structured_output(Weather, method=method)
     assert isinstance(structured.invoke("What is the weather in Rome?"), Weather)
+
+
+def test_the_responses_api_says_what_chat_completions_say_whole_and_streamed(served: ServeProcess) -> None:
+    chat = model_of(served).invoke(QUESTION)
+    responses = model_of(served, use_responses_api=True)
+    whole = responses.invoke(QUESTION)
+    assert whole.text == chat.text
+    assert whole.usage_metadata is not None
+    assert whole.usage_metadata["output_tokens"] == 10
+    assert total(list(responses.stream(QUESTION))).text == chat.text
+
+
+def test_langchain_goes_on_from_a_response(served: ServeProcess) -> None:
+    model = model_of(served, use_responses_api=True, use_previous_response_id=True)
+    first = model.invoke("My name is Ada.")
+    asked = [HumanMessage("My name is Ada."), first, HumanMessage("What is my name?")]
+    assert "Ada" in model_of(served, max_tokens=40).invoke(asked).text
+    assert "Ada" in model.bind(max_output_tokens=40).invoke(asked).text

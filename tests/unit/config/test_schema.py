@@ -15,7 +15,19 @@ from config.load import setting_paths
 from config.schema import EngineProfile
 
 ROOTS = [
-    *("server", "engine", "redis", "auth", "limits", "sessions", "routing", "prompt", "stream", "telemetry"),
+    *(
+        "server",
+        "engine",
+        "redis",
+        "auth",
+        "limits",
+        "sessions",
+        "responses",
+        "routing",
+        "prompt",
+        "stream",
+        "telemetry",
+    ),
     "data_dir",
 ]
 CONFIG = Path(str(resources.files("config")))

@@ -13,7 +13,7 @@ from openai.resources.completions import Completions as SdkText
 
 from gateway.domain import Endpoint
 from gateway.prompt.checks import boolean
-from gateway.prompt.policy import TABLES, Action, Parameter, _table
+from gateway.prompt.policy import TABLES, Action, Parameter, table
 
 ROWS = [(endpoint, row) for endpoint, table in TABLES.items() for row in table.values()]
 IDS = [f"{endpoint.name.lower()}.{row.name}" for endpoint, row in ROWS]
@@ -130,4 +130,4 @@ def test_parameters_of_the_other_endpoint_are_not_known() -> None:
 def test_a_parameter_may_not_stand_twice() -> None:
     row = Parameter("x", Action.PASS, boolean())
     with pytest.raises(ValueError, match="twice"):
-        _table(row, row)
+        table(row, row)

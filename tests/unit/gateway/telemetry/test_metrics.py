@@ -32,6 +32,8 @@ DOCUMENTED: dict[str, tuple[str, ...]] = {
     "gateway_redis_up": (),
     "gateway_redis_failures_total": ("error",),
     "gateway_redis_refused_total": (),
+    "gateway_responses_kept_total": (),
+    "gateway_responses_evicted_total": (),
     "gateway_sessions_made_total": (),
     "gateway_session_bytes_total": (),
     "gateway_idempotent_requests_total": ("outcome",),
