@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from config import Settings
 from config.routing import RoutingPolicy
 from gateway.domain import NO_MEDIUM, Demand, Medium
 from gateway.routing.member import Member, State
@@ -36,6 +37,16 @@ class Bounds:
         """Return what one of so many gateways may give an engine: together they give it no more, but for rounding."""
         share = partial(_share_of, gateways)
         return replace(self, max_in_flight=share(self.max_in_flight), max_prefill_tokens=share(self.max_prefill_tokens))
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Return what an engine is given by all gateways together: what is set, or else what vLLM's queue allows."""
+    routing, engine = settings.routing, settings.engine
+    return Bounds(
+        max_in_flight=routing.max_in_flight or engine.queued_requests_bound,
+        max_prefill_tokens=routing.max_prefill_tokens or engine.queued_tokens_bound,
+        load_factor=routing.affinity_load_factor,
+    )
 
 
 def _share_of(gateways: int, bound: int) -> int:

@@ -21,7 +21,7 @@ from gateway.errors import (
     Overloaded,
 )
 from gateway.routing import breaker
-from gateway.routing.choose import Bounds, choose, fits, home_score, load_score, refused_media
+from gateway.routing.choose import bounds_of, choose, fits, home_score, load_score, refused_media
 from gateway.routing.listing import Listing, listed_in
 from gateway.routing.member import Member, State
 from gateway.routing.place import Place
@@ -44,7 +44,7 @@ class Fleet:
         self.on_joined: list[Callable[[Member], None]] = []
         self.on_gone: list[Callable[[Member], None]] = []
         self._routing = settings.routing
-        self._bounds = self._bounds_of_all = _bounds(settings)
+        self._bounds = self._bounds_of_all = bounds_of(settings)
         self._models = frozenset({settings.engine.served_model_name})
         self._metrics = metrics
         self._logger = get_logger()
@@ -289,12 +289,3 @@ class Fleet:
             for each in self.members
         }
         self._logger.debug("placed", replica=chosen.replica.name, model=demand.model, scores=scores)
-
-
-def _bounds(settings: Settings) -> Bounds:
-    routing, engine = settings.routing, settings.engine
-    return Bounds(
-        max_in_flight=routing.max_in_flight or engine.queued_requests_bound,
-        max_prefill_tokens=routing.max_prefill_tokens or engine.queued_tokens_bound,
-        load_factor=routing.affinity_load_factor,
-    )
