@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 
 from gateway.errors import StoreDown
 from gateway.identity.keys import KeyStore
+from gateway.store import StoreRefused
+from gateway.telemetry.logging import get_logger
 
 _WRITE_SECONDS = 30.0
 _MAX_NOTED = 10_000
 
 
 class KeyUses:
-    """What is noted while Redis is away is written later, as long as it is not too much."""
+    """What is noted while Redis is away, or refuses it, is written later, as long as it is not too much."""
 
     def __init__(
         self, keys: KeyStore, now: Callable[[], float] = time.time, write_seconds: float = _WRITE_SECONDS
@@ -24,6 +26,7 @@ class KeyUses:
         self._now = now
         self._write_seconds = write_seconds
         self._noted: dict[str, int] = {}
+        self._logger = get_logger()
 
     def note(self, key_id: str) -> None:
         """Note that a key was used just now."""
@@ -53,4 +56,10 @@ class KeyUses:
         try:
             await self._keys.note_uses(noted)
         except StoreDown:
-            self._noted = {**noted, **self._noted}
+            self._keep(noted)
+        except StoreRefused as error:
+            self._keep(noted)
+            self._logger.warning("key_uses_not_written", error=str(error))
+
+    def _keep(self, noted: dict[str, int]) -> None:
+        self._noted = {**noted, **self._noted}

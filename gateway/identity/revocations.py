@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from gateway.errors import StoreDown
 from gateway.identity.principal import Principal
-from gateway.store import Store, keys, load_script
+from gateway.store import Store, StoreRefused, keys, load_script
+from gateway.telemetry.logging import get_logger
 
 _POLL_SECONDS = 0.4
 _REVOKE = load_script("gateway.identity", "revoke.lua")
@@ -47,6 +48,7 @@ class Revocations:
         self._version: bytes | None = None
         self._known: dict[str, Revocation] = {}
         self._on_change: list[Callable[[], None]] = []
+        self._logger = get_logger()
 
     def on_change(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever there are new entries."""
@@ -71,11 +73,12 @@ class Revocations:
         return entry
 
     async def entries(self) -> list[Revocation]:
-        """Return what Redis has, the next to be forgotten first. Raises StoreDown."""
+        """Return what Redis has, the next to be forgotten first, without what is no entry. Raises StoreDown."""
         flat: list[bytes] = await self._store.call(
             "ZRANGEBYSCORE", keys.revocations(), self._now(), "+inf", "WITHSCORES"
         )
-        return [_entry(member, score) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+        read = (self._read(member, score) for member, score in zip(flat[::2], flat[1::2], strict=True))
+        return [entry for entry in read if entry is not None]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -94,12 +97,27 @@ class Revocations:
             await self._look()
 
     async def _look(self) -> None:
+        """Read what is new; what fails is tried again at the next look, whatever Redis has said to this one."""
         with suppress(StoreDown):
-            # The version first: what is added in between is read now, and once more the next time.
-            version: bytes | None = await self._store.call("GET", keys.revocations_version())
-            if version != self._version:
-                self._take(await self.entries())
-                self._version = version
+            try:
+                await self._read_changes()
+            except StoreRefused as error:
+                self._logger.warning("revocations_not_read", error=str(error))
+
+    async def _read_changes(self) -> None:
+        # The version first: what is added in between is read now, and once more the next time.
+        version: bytes | None = await self._store.call("GET", keys.revocations_version())
+        if version != self._version:
+            self._take(await self.entries())
+            self._version = version
+
+    def _read(self, member: bytes, score: bytes) -> Revocation | None:
+        """Return an entry; None for what is none, which must not keep the others from being known."""
+        try:
+            return _entry(member, score)
+        except ValueError as error:
+            self._logger.warning("revocation_not_read", error=str(error))
+            return None
 
     def _take(self, entries: list[Revocation]) -> None:
         """Add entries to what is known. What Redis has lost is not forgotten before its time."""

@@ -214,3 +214,24 @@ async def test_uses_are_written_once_redis_is_back(key_store: KeyStore, private_
     private_redis.kill()
     await uses._write()
     assert uses._noted == {record.id: 7}
+
+
+async def test_uses_that_redis_refuses_are_kept_and_written_later_and_at_the_exit_too(
+    key_store: KeyStore, private_redis: RedisServer
+) -> None:
+    one, other = [(await key_store.create(NewKey("acme")))[1].id for _ in range(2)]
+    uses = KeyUses(key_store, now=lambda: 7.0, write_seconds=0.02)
+    with redis.Redis(unix_socket_path=private_redis.socket_path) as direct:
+        direct.rpush(keys.api_key_uses(), "no hash")
+        async with uses.running():
+            uses.note(one)
+            await asyncio.sleep(0.1)
+            uses.note(other)
+            direct.delete(keys.api_key_uses())
+            async with asyncio.timeout(5):
+                while {record.last_used_at for record in await key_store.records()} != {7}:
+                    await asyncio.sleep(0.02)
+            direct.delete(keys.api_key_uses())
+            direct.rpush(keys.api_key_uses(), "no hash")
+            uses.note(one)
+    assert uses._noted == {one: 7}

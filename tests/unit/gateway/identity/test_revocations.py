@@ -6,10 +6,12 @@ import asyncio
 import time
 
 import pytest
+import structlog
 
 from gateway.errors import StoreDown
 from gateway.identity.principal import Principal, mark_of_key, mark_of_subject, mark_of_token
 from gateway.identity.revocations import Revocations
+from gateway.store import keys
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
 
@@ -122,6 +124,33 @@ async def test_what_redis_has_lost_is_not_forgotten_and_what_comes_then_is_known
         await here.revoke(SUBJECT, SOON)
         await eventually(there, by(SUBJECT))
         assert there.has(by(TOKEN))
+
+
+async def test_it_goes_on_following_after_what_redis_refuses(private_redis: RedisServer, store_at: StoreAt) -> None:
+    store = store_at(private_redis)
+    here, there = Revocations(store), Revocations(store_at(private_redis), poll_seconds=0.02)
+    await store.call("RPUSH", keys.revocations_version(), "no text")
+    with structlog.testing.capture_logs() as logs:
+        async with there.running():
+            await asyncio.sleep(0.1)
+            await store.call("DEL", keys.revocations_version())
+            await here.revoke(TOKEN, SOON)
+            await eventually(there, by(TOKEN))
+    assert {entry["event"] for entry in logs} == {"revocations_not_read"}
+
+
+@pytest.mark.parametrize("member", ["no entry", "soon|jti:corp:t3", b"1.0|\xff"])
+async def test_what_is_no_entry_keeps_no_other_from_being_known(
+    private_redis: RedisServer, store_at: StoreAt, member: str | bytes
+) -> None:
+    store = store_at(private_redis)
+    here, there = Revocations(store), Revocations(store_at(private_redis), poll_seconds=0.02)
+    async with there.running():
+        await store.call("ZADD", keys.revocations(), SOON, member)
+        for mark in (TOKEN, SUBJECT):
+            await here.revoke(mark, SOON)
+            await eventually(there, by(mark))
+    assert {entry.mark for entry in await here.entries()} == {TOKEN, SUBJECT}
 
 
 async def test_names_with_every_character_are_told_apart(private_redis: RedisServer, store_at: StoreAt) -> None:
