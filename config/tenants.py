@@ -79,7 +79,10 @@ _OnceLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map
 
 
 def read_tenants(path: Path) -> TenantsFile:
-    """Return what the file says. Raises SettingsError with every problem, and then nothing of it holds."""
+    """Return what the file says. Raises SettingsError with every problem, and then nothing of it holds.
+
+    A file that says nothing is a problem: it is what a full disk, or a writer that has only begun, leaves of one.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
@@ -88,7 +91,9 @@ def read_tenants(path: Path) -> TenantsFile:
         tree = yaml.load(text, _OnceLoader)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
         raise SettingsError([f"{path}: cannot be read: {yaml_reason(error)}"]) from None
+    if tree is None:
+        raise SettingsError([f"{path}: is empty; where no tenants and tiers are wanted it says {{}}"])
     try:
-        return TenantsFile.model_validate({} if tree is None else tree)
+        return TenantsFile.model_validate(tree)
     except ValidationError as error:
         raise SettingsError([f"{path}: {sentence}" for sentence in sentences_of(error)]) from None

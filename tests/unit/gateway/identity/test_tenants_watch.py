@@ -73,7 +73,7 @@ async def test_a_wrong_file_changes_nothing_and_the_next_good_one_is_taken(file:
     tenants, told = Tenants(str(file), poll_seconds=0.02), list[None]()
     tenants.on_change(lambda: told.append(None))
     async with tenants.running():
-        for wrong in ("tiers: {b: {weight: 0}, c: {}}", "tiers: [", "default_tier: c"):
+        for wrong in ("tiers: {b: {weight: 0}, c: {}}", "tiers: [", "default_tier: c", ""):
             file.write_text(wrong)
             await asyncio.sleep(0.1)
             assert names(tenants) == ["a"]
