@@ -34,10 +34,12 @@ from gateway.telemetry.metrics import Metrics
 StoreRefused = ResponseError
 """What a call raises that Redis itself will not do: a fault in a script, a key of another kind."""
 
-_UNWRITABLE = ("OOM ", "READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "TRYAGAIN ", "CLUSTERDOWN ")
-_UNWRITABLE_IN_SCRIPT = ("-OOM ", "-READONLY ", "MISCONF ")
-"""How Redis, and a script's error, tell that it answers but takes no data: full, a replica, or unable to persist."""
-
+_UNWRITABLE = ("OOM ", "MISCONF ", "NOREPLICAS ", "BUSY ", "TRYAGAIN ", "CLUSTERDOWN ")
+_UNWRITABLE_IN_SCRIPT = ("-OOM ", "MISCONF ")
+"""How Redis, and a script's error, tell that it answers but takes no data: full, or unable to persist."""
+_REPLICA = ("READONLY ", "MASTERDOWN ")
+_REPLICA_IN_SCRIPT = "-READONLY "
+"""How they tell that it is a replica."""
 
 _MAX_REDIRECTS = 5
 _ASKING = pack(("ASKING",))
@@ -67,9 +69,8 @@ class Store:
         self, address: Address, settings: RedisSettings, metrics: Metrics, clock: Clock = time.monotonic
     ) -> None:
         sentinels = _sentinels(address, settings)
-        error = _error if sentinels is None else _error_of_master
         self._open_node = partial(
-            Node, settings=settings, metrics=metrics, error=error, clock=clock, sentinels=sentinels
+            Node, settings=settings, metrics=metrics, error=_error, clock=clock, sentinels=sentinels
         )
         self._home = self._open_node(address)
         self._nodes = {(address.host, address.port): self._home}
@@ -219,16 +220,14 @@ def _error(text: str) -> Exception:
     for mark, unusable in _UNUSABLE.items():
         if text.startswith(mark):
             return unusable(text)
+    if text.startswith(_REPLICA) or _REPLICA_IN_SCRIPT in text:
+        # Left, since the same address, or the Sentinels, may name another by now: a failover closes no connection.
+        return NotMaster(text)
     if text.startswith(_UNWRITABLE) or any(mark in text for mark in _UNWRITABLE_IN_SCRIPT):
         return away()
     if text.startswith(("MOVED ", "ASK ")):
         return redirect_of(text)
     return NotLoaded(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
-
-
-def _error_of_master(text: str) -> Exception:
-    """Return likewise; but who turns out to be a replica is left, for the Sentinels to name another."""
-    return NotMaster(text) if "READONLY " in text else _error(text)
 
 
 def _sentinels(address: Address, settings: RedisSettings) -> Sentinels | None:

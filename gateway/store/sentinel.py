@@ -28,7 +28,7 @@ class MasterUnknown(ConnectionError):
 
 
 class NotMaster(Unusable):
-    """Whom the Sentinels named is a replica: a failover is going on."""
+    """Who was taken for the master is a replica: a failover is going on, or was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,19 @@ import hashlib
 import time
 import tracemalloc
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
+from pydantic import SecretStr
 from redis.exceptions import RedisError
 
+from config import RedisSettings
 from config.schema import AuthMode
 from gateway.errors import StoreDown
-from gateway.store import Script, Store
+from gateway.store import Script, Store, open_store
 from gateway.store.scripts import NotLoaded, Prepared, load_script
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.redis_server import RedisServer
@@ -513,10 +516,59 @@ async def test_a_redis_that_takes_no_more_data_counts_as_away_where_data_is_writ
     assert await store.call("GET", "k") is None
 
 
-async def test_a_replica_that_takes_no_writes_counts_as_away(store_at: StoreAt, private_redis: RedisServer) -> None:
-    store = store_at(private_redis)
+async def write(store: Store) -> object:
+    """Write, by a command."""
+    return await store.call("SET", "k", "1")
+
+
+async def write_by_script(store: Store) -> object:
+    """Write, by a script."""
+    return await store.run(script("return redis.call('SET', KEYS[1], '1')"), ["k"], [])
+
+
+async def hear_of_an_older_redis(store: Store) -> object:
+    """Get the error that a script gets which writes to a replica of before Redis 7."""
+    said = "Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can\\'t write"
+    return await store.run(script(f"return redis.error_reply('ERR {said}')"), [], [])
+
+
+async def read_without_a_master(store: Store) -> object:
+    """Read where a replica that has lost its master answers nothing."""
+    await store.call("CONFIG", "SET", "replica-serve-stale-data", "no")
+    return await store.call("GET", "k")
+
+
+@pytest.mark.parametrize("use", [write, write_by_script, hear_of_an_older_redis, read_without_a_master])
+async def test_a_replica_counts_as_away_and_is_tried_no_more_often_than_the_breaker_lets_it(
+    store_at: StoreAt, private_redis: RedisServer, metrics: Metrics, use: Callable[[Store], Awaitable[object]]
+) -> None:
+    store = store_at(private_redis, breaker_seconds=60)
     await store.call("REPLICAOF", "127.0.0.1", 1)
     with pytest.raises(StoreDown):
-        await store.call("SET", "k", "1")
-    with pytest.raises(StoreDown):
-        await store.run(script("return redis.call('SET', KEYS[1], '1')"), ["k"], [])
+        await use(store)
+    assert not store.healthy
+    assert await seconds_until_down(store, at_once=100) < SLACK_SECONDS
+    assert (failures(metrics), sample(metrics, "gateway_redis_failures_total", error="NotMaster")) == (1, 1)
+
+
+async def test_a_master_that_became_a_replica_is_left_for_whom_its_address_leads_to_by_then(
+    private_redis: RedisServer, redis_server: RedisServer, metrics: Metrics, tmp_path: Path
+) -> None:
+    """As after a failover behind one name: the old master lives, and keeps its connections."""
+    address, draft, key = tmp_path / "r.sock", tmp_path / "draft", uuid.uuid4().hex
+    address.symlink_to(private_redis.socket_path)
+    store = open_store(RedisSettings(url=SecretStr(f"unix://{address}"), **IMPATIENT), metrics)
+    await recovered(store)
+    await store.call("REPLICAOF", "127.0.0.1", 1)
+    draft.symlink_to(redis_server.socket_path)
+    draft.replace(address)
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(StoreDown):
+                assert await store.call("SET", key, "1") == b"OK"
+                break
+            await asyncio.sleep(0.05)
+    assert store.healthy
+    with redis.Redis(unix_socket_path=redis_server.socket_path) as direct:
+        assert direct.get(key) == b"1"
+    await store.aclose()
