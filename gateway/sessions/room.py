@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import orjson
 
 from config import SessionsSettings
-from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, SessionId
+from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, JsonObject, SessionId
 from gateway.errors import InvalidRequest, SessionBusy, StoreDown
 from gateway.sessions.leases import Addition, Busy, Leased, Leases
 from gateway.sessions.line import Line
@@ -62,7 +62,7 @@ class SessionRoom:
             self._check_room(leased, asked)
             if asked.regenerate:
                 recall.forget_last_answer()
-        except InvalidRequest:
+        except BaseException:
             recall.release()
             raise
         return recall
@@ -75,7 +75,7 @@ class SessionRoom:
         leased = await self._lease(caller, session_id, whole=True)
         try:
             keep = 0 if since is None else place_of(list(leased.messages), since, "from")
-        except InvalidRequest:
+        except BaseException:
             self._hold(caller, leased).release()
             raise
         kept, record = leased.messages[:keep], leased.record
@@ -159,7 +159,17 @@ class SessionRoom:
                 param="messages",
                 code="session_full",
             )
-        if leased.record.bytes + len(orjson.dumps(new)) > self._settings.max_bytes:
+        if leased.record.bytes + _bytes_of(new) > self._settings.max_bytes:
             raise InvalidRequest(
                 f"The session may hold at most {self._settings.max_bytes} bytes.", param="messages", code="session_full"
             )
+
+
+def _bytes_of(new: Sequence[JsonObject]) -> int:
+    """Return how many bytes the messages take. Raises InvalidRequest."""
+    try:
+        # In a list more, as an export has them one level deeper: what is kept can be given back.
+        return len(orjson.dumps([new])) - 2
+    except orjson.JSONEncodeError:
+        # What can be read may still be nested too deeply to be written.
+        raise InvalidRequest("The body is nested too deeply.", param="messages", code="invalid_json") from None

@@ -72,6 +72,35 @@ async def test_the_engine_gets_what_fits_gemma_and_the_session_keeps_what_was_se
     assert kept[:3] == sent
 
 
+@pytest.mark.parametrize("levels", [100, 251, 300, 1000])
+@pytest.mark.parametrize("role", ["user", "tool"])
+async def test_content_nested_deeply_is_refused_and_the_session_stays_free(
+    gateway: GatewayProcess, levels: int, role: str
+) -> None:
+    path = await new_session(gateway.client)
+    deep = body("x", session_id=path.rpartition("/")[2])
+    deep["messages"] = [{"role": role, "content": "DEEP", "tool_call_id": "call_1"}]
+    sent = json.dumps(deep).replace('"DEEP"', "[" * levels + "]" * levels)
+    refused = await gateway.client.post(PATH, content=sent, headers={"content-type": "application/json"})
+    assert refused.status_code == 400, refused.text
+    assert (refused.json()["error"]["code"] == "invalid_json") == (levels > 251)
+    async with asyncio.timeout(5):
+        answered = await gateway.client.post(f"{path}/messages", json={"content": "hi"})
+    assert answered.status_code == 200, answered.text
+
+
+async def test_what_a_session_keeps_can_be_read_however_deep_it_is(gateway: GatewayProcess) -> None:
+    for levels in range(246, 254):
+        path = await new_session(gateway.client)
+        deep = body("x", session_id=path.rpartition("/")[2])
+        deep["messages"] = [{"role": "user", "content": [{"type": "text", "text": "x", "more": "DEEP"}]}]
+        sent = json.dumps(deep).replace('"DEEP"', "[" * levels + "]" * levels)
+        answered = await gateway.client.post(PATH, content=sent, headers={"content-type": "application/json"})
+        assert answered.status_code == (200 if levels < 250 else 400)
+        for what in ("messages", "export", "export?format=markdown"):
+            assert (await gateway.client.get(f"{path}/{what}")).status_code == 200, (levels, what)
+
+
 async def test_an_unchanged_sdk_uses_a_session_by_header_or_by_field(gateway: GatewayProcess) -> None:
     path = await new_session(gateway.client)
     session_id = path.rpartition("/")[2]

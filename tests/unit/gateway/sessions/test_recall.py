@@ -308,6 +308,40 @@ async def test_the_bytes_of_a_session_are_bounded(store: Store, caller: Caller) 
     assert await place.is_free(caller, record.id)
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """Return a message with so deep a content."""
+    content: list[Any] = []
+    for _ in range(levels):
+        content = [content]
+    return {"role": "user", "content": content}
+
+
+async def test_what_is_nested_too_deeply_to_be_written_is_refused_and_leaves_the_session_free(
+    place: Place, caller: Caller
+) -> None:
+    record = await place.session(caller)
+    with pytest.raises(InvalidRequest) as caught:
+        await place.room.recall(caller, asked(record.id, nested(300)))
+    assert (caught.value.param, caught.value.code) == ("messages", "invalid_json")
+    assert await place.is_free(caller, record.id)
+
+
+async def test_a_fault_of_ours_leaves_the_session_free(
+    place: Place, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = await place.session(caller)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("gateway.sessions.room.place_of", fail)
+    monkeypatch.setattr("gateway.sessions.room.SessionRoom._check_room", fail)
+    for attempt in (place.room.recall(caller, asked(record.id)), place.room.forget(caller, record.id, "msg_1")):
+        with pytest.raises(RuntimeError):
+            await attempt
+        assert await place.is_free(caller, record.id)
+
+
 # Waiting.
 
 
