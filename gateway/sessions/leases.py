@@ -135,6 +135,7 @@ class Leases:
             ",".join(map(str, addition.pinned)),
             addition.context_tokens,
             addition.cut_tokens,
+            leased.record.system_version,
             *sealed,
         ]
 

@@ -54,6 +54,8 @@ class SessionRecord:
     """Which messages before the cut are sent all the same: those of role system and developer."""
     context_tokens: int = 0
     """Of the last prompt and its answer together, as the engine counted them; 0: not known."""
+    system_version: str = ""
+    """A word of its own for each system prompt that the session was given after its first."""
 
     def as_json(self) -> JsonObject:
         """Return the API's shape."""
@@ -95,6 +97,7 @@ def session_record(session_id: SessionId, fields: Fields, cipher: Cipher, tenant
         cut_tokens=int(fields.get("cut_tokens", 0)),
         pinned=tuple(map(int, pinned.split(b","))) if pinned else (),
         context_tokens=int(fields.get("context_tokens", 0)),
+        system_version=fields.get("system_version", b"").decode(),
     )
 
 

@@ -6,6 +6,7 @@ Who answers a message holds the session's lease meanwhile; that is `leases.py`.
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -106,7 +107,8 @@ class SessionStore:
         check_session_id(session_id)
         arguments: list[str | int | bytes] = [caller.user, "updated_at", int(time.time())]
         if "system" in changes:
-            arguments += ["context_tokens", 0]
+            # An answer under way was counted with the prompt of before: by the version its append can tell.
+            arguments += ["context_tokens", 0, "system_version", secrets.token_hex(8)]
         for name, value in changes.items():
             sealed = isinstance(value, str) and name != "model"
             stored = self._cipher.seal(str(value).encode(), caller.tenant) if sealed and value else value

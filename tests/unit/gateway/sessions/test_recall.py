@@ -110,6 +110,22 @@ async def test_a_question_of_parts_is_kept_and_recalled_as_it_came(place: Place,
         assert recall.history.messages[0] == question
 
 
+async def test_a_system_prompt_that_is_changed_during_an_answer_is_not_taken_for_counted(
+    place: Place, caller: Caller
+) -> None:
+    record = await place.session(caller, "Be brief.")
+    with await place.room.recall(caller, asked(record.id)) as recall:
+        await place.store.update(caller, record.id, {"system": "Be long. " * 1000})
+        await recall.append([HI], HELLO, "stop", 12)
+    assert (await place.store.read(caller, record.id)).context_tokens == 0
+    with await place.room.recall(caller, asked(record.id)) as recall:
+        assert recall.history.counted_tokens == 0
+        await place.store.update(caller, record.id, {"title": "New"})
+        await recall.append([HI], HELLO, "stop", 3000)
+    with await place.room.recall(caller, asked(record.id)) as recall:
+        assert recall.history.counted_tokens == 3000
+
+
 async def test_an_answer_is_appended_once(place: Place, caller: Caller) -> None:
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)) as recall:
