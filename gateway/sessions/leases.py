@@ -7,8 +7,9 @@ See M. Kleppmann, "How to do distributed locking", 2016, on why the check must b
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -25,6 +26,18 @@ _APPEND = load_script("gateway.sessions", "append.lua")
 _RELEASE = load_script("gateway.sessions", "release.lua")
 _LEAVE = load_script("gateway.sessions", "leave.lua")
 _RENEW = load_script("gateway.sessions", "renew.lua")
+_LATER_SECONDS = (2.0, 6.0, 15.0)
+"""When a Redis that was only slow, or was started again, answers as a rule: its breaker is tried every second."""
+
+
+def later(give_back: Callable[[], None]) -> None:
+    """Give a lease back in a while, and again, for when to do it now would reach nobody; else it ends by itself.
+
+    Doing it once more does no harm: by its token a lease is given back once.
+    """
+    loop = asyncio.get_running_loop()
+    for seconds in _LATER_SECONDS:
+        loop.call_later(seconds, give_back)
 
 
 @dataclass(frozen=True, slots=True)

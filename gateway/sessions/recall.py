@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self
 
 from gateway.domain import NO_HISTORY, Caller, History, JsonObject, SessionId
 from gateway.errors import InvalidRequest, StoreDown
-from gateway.sessions.leases import Addition, Leased, Leases
+from gateway.sessions.leases import Addition, Leased, Leases, later
 from gateway.sessions.line import Line
 from gateway.sessions.messages import Message, new_message
 from gateway.sessions.trim import cut_of, staying, turn_tokens
@@ -113,6 +114,7 @@ class Recall:
 
         `context_tokens` are those of prompt and answer together, 0 where the engine has not told.
         Raises StoreDown if that cannot be done, also where the lease was lost: the caller must not say that it was.
+        Where Redis was lost meanwhile it may have been done all the same.
         """
         if self._leased is None or not self.open:
             return
@@ -120,12 +122,17 @@ class Recall:
 
     async def change(self, addition: Addition) -> None:
         """Change the session and give it back, all in one step. Raises StoreDown as append() does."""
-        if self._leased is None or not self.open:
+        leased = self._leased
+        if leased is None or not self.open:
             return
         try:
-            changed = await self._leases.append(self._caller, self._leased, addition)
-        except StoreDown:
+            changed = await self._leases.append(self._caller, leased, addition)
+        except StoreDown as down:
+            told = self._told()
             self.release()
+            if down.sent:
+                # Redis may have it, and may not: where it has, the lease is gone, else it is given back later.
+                later(partial(self._give_back, leased, told))
             raise
         self._end()
         if not changed:
@@ -144,11 +151,14 @@ class Recall:
     def release(self) -> None:
         """Give the session back with nothing appended. Never waits."""
         if self._leased is not None and self.open:
-            if self._leased.made:
-                self._leases.leave(self._caller, self._leased, told=self._told())
-            else:
-                self._leases.release(self._caller, self._leased.record.id, self._leased.token)
+            self._give_back(self._leased, self._told())
             self._end()
+
+    def _give_back(self, leased: Leased, told: bool) -> None:
+        if leased.made:
+            self._leases.leave(self._caller, leased, told=told)
+        else:
+            self._leases.release(self._caller, leased.record.id, leased.token)
 
     def _addition(
         self,

@@ -6,13 +6,14 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import orjson
 
 from config import SessionsSettings
 from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, JsonObject, SessionId
 from gateway.errors import InvalidRequest, SessionBusy, StoreDown
-from gateway.sessions.leases import Addition, Busy, Leased, Leases
+from gateway.sessions.leases import Addition, Busy, Leased, Leases, later
 from gateway.sessions.line import Line
 from gateway.sessions.recall import Recall
 from gateway.sessions.store import NewSession, SessionStore, place_of
@@ -21,9 +22,6 @@ from gateway.telemetry.metrics import Metrics
 _BUSY_RETRY_MS = 1000
 _FIRST_TRY_SECONDS = 0.05
 _RAREST_TRY_SECONDS = 0.4
-_GIVE_BACK_AFTER_SECONDS = 2.0
-"""When a Redis that was only slow answers again, as a rule: its breaker is tried every second."""
-
 
 _NO_CALLER = Caller("", "")
 
@@ -146,9 +144,8 @@ class SessionRoom:
             raise
         except StoreDown as down:
             if down.sent:
-                # Likewise, and to give it back now would reach nobody. If it fails then too, the lease ends by itself.
-                loop = asyncio.get_running_loop()
-                loop.call_later(_GIVE_BACK_AFTER_SECONDS, self._leases.release, caller, session_id, token)
+                # Likewise, and to give it back now would reach nobody.
+                later(partial(self._leases.release, caller, session_id, token))
             raise
 
     def _check_room(self, leased: Leased, asked: Asked) -> None:

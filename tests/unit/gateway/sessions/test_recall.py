@@ -14,7 +14,7 @@ from gateway.domain import NEW_SESSION, Asked, Caller, Endpoint, History, Sessio
 from gateway.errors import InvalidRequest, SessionBusy, SessionNotFound, StoreDown
 from gateway.sessions import NewSession, SessionContent, SessionRecord
 from gateway.sessions.leases import Leased
-from gateway.store import Cipher, Store
+from gateway.store import Cipher, Store, keys
 from tests.fakes.redis_server import RedisServer
 from tests.unit.gateway.conftest import StoreAt
 from tests.unit.gateway.sessions.kept import Kept, added, texts
@@ -518,6 +518,41 @@ async def test_a_lease_that_was_granted_too_late_is_given_back(
             await asyncio.sleep(0.2)
             with contextlib.suppress(StoreDown, SessionBusy), await kept.room.recall(caller, asked(session_id, HI)):
                 break
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("new", [True, False])
+async def test_a_session_whose_append_was_lost_with_redis_is_free_soon_after(
+    store_at: StoreAt, private_redis: RedisServer, caller: Caller, frozen: bool, told: bool, new: bool
+) -> None:
+    """One that was made for the request is gone where nothing came of it, unless its id was told."""
+    store = store_at(private_redis, timeout_seconds=1, breaker_seconds=0.1)
+    place = Place(store, busy_wait_seconds=0)
+    wanted = NEW_SESSION if new else (await place.session(caller)).id
+    with await place.room.recall(caller, asked(wanted), lambda: told) as recall:
+        session_id = recall.session_id
+        assert session_id is not None
+        (private_redis.stop if frozen else private_redis.kill)()
+        with pytest.raises(StoreDown):
+            await recall.append([HI], HELLO, "stop")
+    (private_redis.cont if frozen else private_redis.start)()
+    async with asyncio.timeout(12):
+        while not await becomes_free(place, caller, session_id, may_be_gone=new and not told):
+            await asyncio.sleep(0.2)
+    if not new or told:
+        assert await store.call("TTL", keys.session(caller.tenant, session_id)) > 60
+        assert await place.texts(caller, session_id) in ([], ["Hi", "Hello"])
+
+
+async def becomes_free(place: Place, caller: Caller, session_id: SessionId, *, may_be_gone: bool) -> bool:
+    """Say whether nobody holds the session, or whether it is gone; not while Redis is away."""
+    try:
+        return await place.is_free(caller, session_id)
+    except SessionNotFound:
+        return may_be_gone
+    except StoreDown:
+        return False
 
 
 async def test_a_session_that_cannot_be_read_is_not_held(store: Store, caller: Caller) -> None:
