@@ -59,6 +59,8 @@ class Connection(asyncio.Protocol):
         self._unanswered: deque[Waiting] = deque()
         # When anything was last heard, and since when the oldest call has been the next to be answered.
         self._heard_at = self._turn_at = 0.0
+        # When those who wait for the opening have waited long enough.
+        self._tires_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._opening = self._loop.create_task(self._open())
         self._opening.add_done_callback(self._opened)
@@ -76,7 +78,9 @@ class Connection(asyncio.Protocol):
     def expect(self, packed: bytes, waiting: Waiting) -> None:
         """Send a packed command likewise, and tell the reply to whoever waits."""
         if not self._ready:
-            self._timer = self._timer or self._loop.call_later(self._patience.silence_seconds, self._tire)
+            if self._timer is None:
+                self._tires_at = self._loop.time() + self._patience.silence_seconds
+                self._timer = self._loop.call_at(self._tires_at, self._tire)
         elif not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(packed)
@@ -115,9 +119,15 @@ class Connection(asyncio.Protocol):
             self._timer = None
         self._flush()
 
-    def _tire(self) -> None:
+    def _tire(self, *, again: bool = False) -> None:
         """Tell who waits for the opening that it takes too long. It goes on, for those who come later."""
         self._timer = None
+        if not again:
+            # As in _check; the opening takes several turns and replies, so it gets back what the loop was held up.
+            late = min(self._loop.time() - self._tires_at, self._patience.silence_seconds)
+            look_seconds = max(late, _SECOND_LOOK_SECONDS)
+            self._timer = self._loop.call_later(look_seconds, lambda: self._tire(again=True))
+            return
         self._tired = True
         waiting, self._new = self._new, []
         self._out.clear()

@@ -335,6 +335,27 @@ async def test_nobody_waits_longer_for_the_opening_than_for_a_reply_and_it_goes_
     assert await later == b"a"
 
 
+@pytest.mark.parametrize("who", [Who(), Who(password="secret", database=3)], ids=["no greeting", "greeting"])
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_loop_that_was_held_up_during_the_opening_takes_nobody_for_away(
+    server: Server, owner: Owner, who: Who, turns: int
+) -> None:
+    connection = owner.open(Patience(20, SILENCE_SECONDS), who)
+    call = connection.send(PING)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    time.sleep(SILENCE_SECONDS * 2)  # Nothing else runs meanwhile: that is what is tested.
+    async with asyncio.timeout(10):
+        reader, writer = await server.accepted.get()
+        for command in connection._address.greeting:
+            assert await reader.readexactly(len(pack(command))) == pack(command)
+            writer.write(b"+OK\r\n")
+        assert await reader.readexactly(len(PING)) == PING
+        writer.write(b"+a\r\n")
+        assert await call == b"a"
+    assert owner.lost == []
+
+
 async def test_a_connection_that_is_cut_within_the_greeting_loses_its_calls_once(server: Server, owner: Owner) -> None:
     call = owner.open(who=Who(password="secret")).send(PING)
     _, writer = await server.accepted.get()
