@@ -79,8 +79,10 @@ async def rotate_key(
     grace_seconds = asked.grace_seconds if asked else 0
     key, record = await rooms.identity.keys.rotate(key_id, grace_seconds)
     if not grace_seconds:
-        # Afterwards: what the old key makes until it is gone is revoked too.
-        await rooms.identity.revocations.revoke(mark_of_key(key_id), _last_token_ends(rooms))
+        # Afterwards, and by the clock that keys are found by: what the old key makes until it is gone is revoked too,
+        # and nothing of the new one's, whatever time a gateway thinks it is.
+        at = await rooms.identity.keys.now()
+        await rooms.identity.revocations.revoke(mark_of_key(key_id), _last_token_ends(rooms), at)
     return {"key": key, **_shown(record)}
 
 

@@ -116,7 +116,7 @@ class Authenticator:
         if record is None:
             raise Unauthenticated("The API key is not valid.")
         now = self._now()
-        principal = record.principal(now)
+        principal = record.principal()
         if principal.until <= now:
             raise Unauthenticated("The API key has expired.")
         self._uses.note(record.id)

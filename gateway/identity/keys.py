@@ -20,6 +20,7 @@ PREFIX = "gg_"
 _SHOWN_CHARACTERS = 10
 _TRIES = 5
 
+_FIND = load_script("gateway.identity", "find_key.lua")
 _ROTATE = load_script("gateway.identity", "rotate_key.lua")
 _REVOKE = load_script("gateway.identity", "revoke_key.lua")
 _NOTE_USES = load_script("gateway.identity", "note_uses.lua")
@@ -70,8 +71,12 @@ class KeyStore:
 
         Raises StoreDown.
         """
-        text: bytes | None = await self._store.call("GET", keys.api_key(digest_of(key)))
-        return None if text is None else load_key_record(text)
+        text, found_at = await self._found(digest_of(key))
+        return None if text is None else load_key_record(text, found_at=found_at)
+
+    async def now(self) -> float:
+        """Return the Unix time by the clock that `found_at` goes by. Raises StoreDown."""
+        return (await self._found(""))[1]
 
     async def records(self) -> list[KeyRecord]:
         """Return every key's record, oldest first. Raises StoreDown."""
@@ -117,6 +122,11 @@ class KeyStore:
         """Write down when keys, by their ids, were used; a key that is gone stays so. Raises StoreDown."""
         flat = [part for pair in uses.items() for part in pair]
         await self._store.run(_NOTE_USES, [keys.api_key_index(), keys.api_key_uses()], flat)
+
+    async def _found(self, digest: str) -> tuple[bytes | None, float]:
+        """Return the record with this digest, and when that was: by Redis's clock, as gateways' may differ."""
+        text, (seconds, microseconds) = await self._store.run(_FIND, [keys.api_key(digest)], [])
+        return text, int(seconds) + int(microseconds) / 1_000_000
 
     async def _digests(self, key_id: str) -> tuple[str, str]:
         digest, earlier = await asyncio.gather(
