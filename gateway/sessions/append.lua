@@ -1,5 +1,5 @@
 -- Append messages and give the lease back, only while the lease is still this request's: a late writer changes nothing.
--- KEYS: session hash, message list, lease. ARGV: lease token, now, how many of the messages there stay (-1: all), their
+-- KEYS: session hash, message list, lease, the user's index. ARGV: lease token, now, how many of the messages there stay (-1: all), their
 -- bytes, the cut, the messages before it that are sent all the same, tokens of the context and of what is before the
 -- cut, the version of the system prompt that was counted, then the new messages.
 -- Returns 1, or 0 if the lease or the session is gone.
@@ -21,5 +21,6 @@ redis.call('HSET', KEYS[1], 'message_count', count, 'bytes', bytes, 'updated_at'
   'pinned', ARGV[6], 'context_tokens', context, 'cut_tokens', ARGV[8])
 redis.call('EXPIRE', KEYS[1], known[1])
 redis.call('EXPIRE', KEYS[2], known[1])
+if redis.call('TTL', KEYS[4]) < tonumber(known[1]) then redis.call('EXPIRE', KEYS[4], known[1]) end
 redis.call('DEL', KEYS[3])
 return 1

@@ -91,8 +91,8 @@ class Leases:
         With all messages if `whole`. Raises SessionNotFound.
         """
         check_session_id(session_id)
-        all_keys = [*_keys(caller, session_id), keys.sessions_of(caller.tenant, caller.user)]
-        reply = await self._store.run(_LEASE, all_keys, [caller.user, token, self.milliseconds, int(whole)])
+        arguments: list[str | int] = [caller.user, token, self.milliseconds, int(whole), session_id]
+        reply = await self._store.run(_LEASE, _keys(caller, session_id), arguments)
         if reply[0] == b"missing":
             raise session_not_found(session_id)
         if reply[0] == b"busy":
@@ -129,9 +129,8 @@ class Leases:
 
         Never waits; if Redis is away both end by themselves.
         """
-        record = leased.record
-        all_keys = [*_keys(caller, record.id), keys.sessions_of(caller.tenant, caller.user)]
-        self._store.post_script(_LEAVE, all_keys, [leased.token, record.id, int(told)])
+        session_id = leased.record.id
+        self._store.post_script(_LEAVE, _keys(caller, session_id), [leased.token, session_id, int(told)])
 
     def _opened(self, caller: Caller, stored: list[bytes]) -> tuple[Message, ...]:
         opened = self._cipher.open
@@ -155,4 +154,4 @@ class Leases:
 
 def _keys(caller: Caller, session_id: SessionId) -> list[str]:
     names = (keys.session, keys.session_messages, keys.session_lease)
-    return [name(caller.tenant, session_id) for name in names]
+    return [*(name(caller.tenant, session_id) for name in names), keys.sessions_of(caller.tenant, caller.user)]

@@ -4,7 +4,9 @@
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[3])
 if ARGV[3] == '1' then
-  redis.call('EXPIRE', KEYS[1], redis.call('HGET', KEYS[1], 'ttl_seconds') or 0)
+  local ttl = redis.call('HGET', KEYS[1], 'ttl_seconds') or 0
+  redis.call('EXPIRE', KEYS[1], ttl)
+  if redis.call('TTL', KEYS[4]) < tonumber(ttl) then redis.call('EXPIRE', KEYS[4], ttl) end
 else
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('ZREM', KEYS[4], ARGV[2])

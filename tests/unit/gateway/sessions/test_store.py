@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -315,6 +316,49 @@ async def test_a_long_turn_keeps_a_short_lived_session_alive(
     sessions.leases.renew(caller, lease)
     await sessions.store.read(caller, record.id)
     assert int(direct.ttl(keys.session(caller.tenant, record.id))) > 90
+
+
+@pytest.mark.parametrize("end", ["append", "leave"])
+async def test_a_users_list_of_sessions_ends_no_sooner_than_a_session_in_it(
+    sessions: Kept, caller: Caller, direct: redis.Redis, end: str
+) -> None:
+    """Each use gives the session its time anew, and the list with it."""
+    index = keys.sessions_of(caller.tenant, caller.user)
+
+    def lives() -> bool:
+        return int(direct.ttl(index)) > 90
+
+    record = await new(sessions, caller, ttl_seconds=100)
+    lease = await leased(sessions, caller, record.id)
+    direct.expire(index, 5)
+    sessions.leases.renew(caller, lease)
+    await sessions.store.read(caller, record.id)
+    assert lives()
+    direct.expire(index, 5)
+    if end == "append":
+        assert await sessions.leases.append(caller, lease, added("a"))
+    else:
+        sessions.leases.leave(caller, replace(lease, made=True), told=True)
+        await sessions.store.read(caller, record.id)
+    assert lives()
+    direct.expire(index, 5)
+    await leased(sessions, caller, record.id)
+    assert lives()
+
+
+async def test_a_session_that_is_in_no_list_any_more_comes_back_into_it_by_its_use(
+    sessions: Kept, caller: Caller, direct: redis.Redis
+) -> None:
+    first, second = await new(sessions, caller), await new(sessions, caller)
+    direct.hset(keys.session(caller.tenant, second.id), "created_at", first.created_at + 1)
+    direct.delete(keys.sessions_of(caller.tenant, caller.user))
+    for record in (second, first, second):
+        lease = await leased(sessions, caller, record.id)
+        sessions.leases.release(caller, record.id, lease.token)
+    records, _ = await sessions.store.page(caller, 10)
+    assert [record.id for record in records] == [second.id, first.id]
+    await sessions.store.delete(caller, first.id)
+    assert [record.id for record in (await sessions.store.page(caller, 10))[0]] == [second.id]
 
 
 async def test_a_session_whose_time_is_over_is_not_found(sessions: Kept, caller: Caller) -> None:
