@@ -34,12 +34,21 @@ class Range:
         end: Annotated[date | None, Query(description="Last day; today without it.")] = None,
     ) -> None:
         last = end or datetime.now(UTC).date()
-        first = start or last - timedelta(days=_DEFAULT_DAYS - 1)
+        first = start or _days_before(last)
         if first > last:
             raise InvalidRequest("'start' must not be after 'end'.", param="start", code="invalid_value")
         if (last - first).days >= _MAX_DAYS:
             raise InvalidRequest(f"At most {_MAX_DAYS} days at once.", param="start", code="invalid_value")
         self.days = days_between(first, last)
+
+
+def _days_before(last: date) -> date:
+    """Return the first of the days that are shown up to `last`. Raises InvalidRequest."""
+    try:
+        return last - timedelta(days=_DEFAULT_DAYS - 1)
+    except OverflowError:
+        # The calendar begins with the year 1.
+        raise InvalidRequest("'end' is too long ago.", param="end", code="invalid_value") from None
 
 
 Format = Annotated[Literal["json", "csv"] | None, Query(description="`csv`, or `Accept: text/csv`; else JSON.")]

@@ -151,19 +151,24 @@ async def test_each_sees_its_own_and_an_admin_sees_all(gateway: GatewayProcess) 
         ({"start": "2026-01-02", "end": "2026-01-01"}, "start"),
         ({"start": "2020-01-01", "end": "2026-01-01"}, "start"),
         ({"start": "yesterday"}, "start"),
+        ({"end": "0001-01-05"}, "end"),
+        ({"start": "2026-01-01", "end": "9999-12-31"}, "start"),
         ({"format": "xml"}, "format"),
     ],
 )
 async def test_a_question_that_makes_no_sense_is_a_400(
     gateway: GatewayProcess, query: dict[str, str], param: str
 ) -> None:
-    response = await gateway.client.get("/v1/usage", params=query)
-    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+    for path in ("/v1/usage", "/admin/usage"):
+        response = await gateway.client.get(path, params=query)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
 async def test_days_without_use_and_tenants_that_are_none_are_empty(gateway: GatewayProcess) -> None:
     query = {"start": "2020-01-01", "end": "2020-01-31"}
     assert (await gateway.client.get("/v1/usage", params=query)).json()["data"] == []
+    for query in ({"end": "0001-01-30"}, {"end": "9999-12-31"}, {"start": "0001-01-01", "end": "0001-01-05"}):
+        assert (await gateway.client.get("/v1/usage", params=query)).json()["data"] == []
     for tenant in ("nobody", "{}"):
         assert (await gateway.client.get("/admin/usage", params={"tenant": tenant})).json()["data"] == []
 
