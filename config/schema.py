@@ -191,8 +191,9 @@ class LimitsSettings(Group):
     )
     tokens_per_day: int = Field(0, ge=0, description="Likewise for a day; 0: no limit.")
     concurrent_requests: int = Field(0, ge=0, description="A user's requests that may run or wait at once; 0: any.")
+    # Gateways renew their leases once a second at the most: a shorter one would end between two renewals.
     lease_seconds: float = Field(
-        30.0, ge=1, le=3600, description="A dead gateway's concurrent requests are free again after this long."
+        30.0, ge=3, le=3600, description="A dead gateway's concurrent requests are free again after this long."
     )
     usage_retention_days: int = Field(
         90, ge=0, description="How long each day's usage is kept for `/v1/usage` and `/admin/usage`; 0: none is."

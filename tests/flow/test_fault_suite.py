@@ -39,7 +39,7 @@ SETTINGS = {
     # Far from reached: what is tested is that every reservation is settled.
     "limits.tokens_per_minute": 1_000_000_000,
     "limits.concurrent_requests": 1000,
-    "limits.lease_seconds": 2,
+    "limits.lease_seconds": 3,
 }
 
 

@@ -25,7 +25,7 @@ LIMITS = {
     "limits.requests_per_minute": 1_000_000,
     "limits.tokens_per_day": 1_000_000_000,
     "limits.concurrent_requests": 1000,
-    "limits.lease_seconds": 1,
+    "limits.lease_seconds": 3,
 }
 
 
@@ -70,8 +70,8 @@ async def outage(gateway: GatewayProcess, redis: RedisServer, frozen: bool) -> L
 
 
 async def booked(gateway: GatewayProcess) -> tuple[int, int, int]:
-    """Return the ledger's requests, unmetered and unsettled, once nothing is left to be reaped."""
-    await asyncio.sleep(3.5)
+    """Return the ledger's requests, unmetered and unsettled, once nothing is left to be reaped: after three leases."""
+    await asyncio.sleep(10)
     (row,) = (await gateway.client.get("/v1/usage")).json()["data"]
     return row["requests"], row["unmetered_requests"], row["unsettled_requests"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
+import annotated_types
 import pytest
 import redis
 
@@ -21,7 +23,9 @@ from tests.unit.gateway.quota.test_limiter import SMALL, admitted, new_id, reser
 from tests.unit.gateway.quota.today import today
 
 LEASE_SECONDS = 1.0
-LIMITS = LimitsSettings(requests_per_minute=0, requests_per_hour=0, concurrent_requests=2, lease_seconds=LEASE_SECONDS)
+"""Shorter than a setting may be: these tests renew by themselves, and wait for leases to end."""
+NONE = LimitsSettings(requests_per_minute=0, requests_per_hour=0)
+LIMITS = NONE.model_copy(update={"concurrent_requests": 2, "lease_seconds": LEASE_SECONDS})
 
 
 class Gateway:
@@ -49,6 +53,23 @@ async def test_what_runs_for_longer_than_a_lease_keeps_its_place_and_is_not_reap
     assert await admitted(gateway.limiter, caller, 2) == 1
     (row,) = await Ledger(store).of_tenant(caller.tenant, [today()])
     assert (row.requests, row.unsettled_requests) == (1, 0)
+
+
+@pytest.mark.slow
+async def test_the_shortest_lease_that_a_setting_may_have_holds_a_limit(
+    store: Store, metrics: Metrics, caller: Caller
+) -> None:
+    bounds = LimitsSettings.model_fields["lease_seconds"].metadata
+    shortest = next(bound.ge for bound in bounds if isinstance(bound, annotated_types.Ge))
+    assert isinstance(shortest, int)
+    limits = LimitsSettings.model_validate({**NONE.model_dump(), "concurrent_requests": 1, "lease_seconds": shortest})
+    gateway = Gateway(store, metrics, limits)
+    async with gateway.upkeep.running():
+        with await reserve(gateway.limiter, caller):
+            started = time.monotonic()
+            while time.monotonic() - started < 3 * shortest:
+                assert await admitted(gateway.limiter, caller, 1) == 0
+                await asyncio.sleep(0.01)
 
 
 async def test_what_a_killed_gateway_left_open_is_booked_by_another_and_its_places_are_free(
@@ -89,7 +110,7 @@ async def test_more_than_one_calls_worth_is_renewed_and_reaped(
     store: Store, metrics: Metrics, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.quota.upkeep._AT_ONCE", 3)
-    settings = LimitsSettings(requests_per_minute=0, requests_per_hour=100, lease_seconds=LEASE_SECONDS)
+    settings = NONE.model_copy(update={"requests_per_hour": 100, "lease_seconds": LEASE_SECONDS})
     gateway = Gateway(store, metrics, settings)
     await asyncio.gather(*(gateway.limiter.reserve(caller, new_id(), "m", SMALL) for _ in range(10)))
     await asyncio.sleep(LEASE_SECONDS)
