@@ -24,11 +24,18 @@ def names(tenants: Tenants) -> list[str]:
 
 async def becomes(tenants: Tenants, expected: list[str]) -> None:
     """Wait until the table has these tiers."""
-    for _ in range(200):
+    for _ in range(1000):
         if names(tenants) == expected:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"still {names(tenants)}")
+
+
+def exchange(file: Path, text: str) -> None:
+    """Put another file in its place, as the README has it: written where it lies it could be read half written."""
+    draft = file.with_name("draft.yaml")
+    draft.write_text(text)
+    draft.replace(file)
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ async def test_a_changed_file_is_taken_and_others_are_told(file: Path) -> None:
     tenants, told = Tenants(str(file), poll_seconds=0.02), list[list[str]]()
     tenants.on_change(lambda: told.append(names(tenants)))
     async with tenants.running():
-        file.write_text(OTHER)
+        exchange(file, OTHER)
         await becomes(tenants, ["b"])
     assert told == [["b"]]
 
@@ -74,13 +81,13 @@ async def test_a_wrong_file_changes_nothing_and_the_next_good_one_is_taken(file:
     tenants.on_change(lambda: told.append(None))
     async with tenants.running():
         for wrong in ("tiers: {b: {weight: 0}, c: {}}", "tiers: [", "default_tier: c", ""):
-            file.write_text(wrong)
+            exchange(file, wrong)
             await asyncio.sleep(0.1)
             assert names(tenants) == ["a"]
         file.unlink()
         await asyncio.sleep(0.1)
         assert (names(tenants), told) == (["a"], [])
-        file.write_text(OTHER)
+        exchange(file, OTHER)
         await becomes(tenants, ["b"])
     assert told == [None]
 
@@ -103,7 +110,7 @@ async def test_who_is_remembered_gets_the_new_tier(file: Path, store: Store) -> 
         caller = await known.authenticate(header)
         assert caller.tier == tenants.table.tiers["a"]
         assert known.recall(header) is caller
-        file.write_text(OTHER)
+        exchange(file, OTHER)
         await becomes(tenants, ["b"])
         assert known.recall(header) is None
         assert (await known.authenticate(header)).tier == tenants.table.tiers["b"]

@@ -325,17 +325,17 @@ async def test_concurrent_requests_are_exact_under_concurrency(store: Store, met
 async def test_a_frozen_redis_is_found_out_within_its_time_and_this_process_counts_alone(
     private_redis: RedisServer, store_at: StoreAt, metrics: Metrics, caller: Caller
 ) -> None:
-    store = store_at(private_redis, timeout_seconds=0.1, connect_timeout_seconds=0.5, breaker_seconds=60)
+    store = store_at(private_redis, timeout_seconds=1, connect_timeout_seconds=2, breaker_seconds=60)
     limiter = Limiter(limits(hour=3), store, metrics)
     await reserve(limiter, caller)
     private_redis.stop()
     started = time.perf_counter()
     assert await admitted(limiter, caller, 10) == 3
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 4
     for _ in range(50):
         with pytest.raises(RateLimited):
             await reserve(limiter, caller)
-    assert time.perf_counter() - started < 2, "each refusal waited for a Redis that is known to be away"
+    assert time.perf_counter() - started < 4, "each refusal waited for a Redis that is known to be away"
     private_redis.cont()
     assert metrics.registry.get_sample_value("gateway_limits_degraded_total") == 60
 

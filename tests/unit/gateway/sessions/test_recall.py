@@ -231,10 +231,10 @@ async def test_a_client_that_leaves_while_it_waits_takes_nothing_from_who_holds_
 
 
 async def test_a_held_session_stays_held_for_longer_than_a_lease(store: Store, caller: Caller) -> None:
-    place = Place(store, busy_wait_seconds=0, lease_seconds=0.5)
+    place = Place(store, busy_wait_seconds=0, lease_seconds=2)
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)) as recall:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(4.5)
         assert not await place.is_free(caller, record.id)
         await recall.append([HI], HELLO, "stop")
 
@@ -401,7 +401,9 @@ async def test_only_so_many_of_a_tenant_may_wait_and_others_are_not_counted(stor
     record = await place.session(caller)
     with await place.room.recall(caller, asked(record.id)):
         waiting = [asyncio.create_task(place.room.recall(caller, asked(record.id))) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            while place.room._line.waiting < 2:
+                await asyncio.sleep(0.01)
         with pytest.raises(SessionBusy) as caught:
             await place.room.recall(caller, asked(record.id))
         assert caught.value.retry_after_ms
@@ -507,7 +509,7 @@ async def test_a_message_and_all_after_it_are_forgotten_or_all(place: Place, cal
 async def test_a_lease_that_was_granted_too_late_is_given_back(
     store_at: StoreAt, private_redis: RedisServer, caller: Caller
 ) -> None:
-    kept = Kept(store_at(private_redis, timeout_seconds=0.3, breaker_seconds=0.1), busy_wait_seconds=0.1)
+    kept = Kept(store_at(private_redis, timeout_seconds=1, breaker_seconds=0.1), busy_wait_seconds=0.1)
     session_id = (await kept.store.create(caller, NewSession())).id
     private_redis.stop()
     with pytest.raises(StoreDown):

@@ -161,20 +161,20 @@ async def test_a_lease_cannot_be_given_back_by_another(sessions: Kept, caller: C
 
 
 async def test_a_lease_of_a_dead_gateway_ends_by_itself(store: Store, caller: Caller) -> None:
-    sessions = Kept(store, lease_seconds=0.1)
+    sessions = Kept(store, lease_seconds=1)
     record = await new(sessions, caller)
     await leased(sessions, caller, record.id, "dead")
     assert isinstance(await sessions.leases.take(caller, record.id, "next"), Busy)
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(1.1)
     await leased(sessions, caller, record.id, "next")
 
 
 async def test_a_lease_lasts_while_it_is_renewed(store: Store, caller: Caller) -> None:
-    sessions = Kept(store, lease_seconds=0.4)
+    sessions = Kept(store, lease_seconds=2)
     record = await new(sessions, caller)
     lease = await leased(sessions, caller, record.id)
     for _ in range(4):
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.75)
         sessions.leases.renew(caller, lease)
     assert isinstance(await sessions.leases.take(caller, record.id, "other"), Busy)
 
@@ -220,10 +220,10 @@ async def test_a_writer_whose_lease_ran_out_changes_nothing(store: Store, caller
 
 
 async def test_a_writer_whose_lease_is_now_anothers_changes_nothing(store: Store, caller: Caller) -> None:
-    sessions = Kept(store, lease_seconds=0.2)
+    sessions = Kept(store, lease_seconds=1.5)
     record = await new(sessions, caller)
     late = await leased(sessions, caller, record.id, "late")
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(1.6)
     current = await leased(sessions, caller, record.id, "current")
     assert not await sessions.leases.append(caller, late, added("late"))
     assert await sessions.leases.append(caller, current, added("current"))

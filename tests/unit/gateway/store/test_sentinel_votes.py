@@ -43,7 +43,7 @@ async def saying(*replies: bytes | None) -> AsyncIterator[Sentinels]:
 
     async with AsyncExitStack() as stack:
         ports = [free_port() if reply is SILENT else await serve(reply) for reply in replies]
-        yield Sentinels(tuple(("127.0.0.1", port) for port in ports), "main")
+        yield Sentinels(tuple(("127.0.0.1", port) for port in ports), "main", patience_seconds=2)
 
 
 @pytest.mark.parametrize(
