@@ -26,7 +26,7 @@ from tests.fakes.process import EngineProcess
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 IMPLEMENTATIONS: dict[str, Callable[..., EngineClient]] = {"ours": EngineConnections, "httpx": HttpxEngineClient}
-DISCONNECT_SECONDS = 0.1
+DISCONNECT_SECONDS = 1.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -260,7 +260,7 @@ async def test_small_writes_are_sent_without_delay(ours: Subject) -> None:
 async def test_a_failure_before_the_head_comes_from_open(
     subject: Subject, behaviour: str, parameters: dict[str, Any], expected: type[EngineFailure]
 ) -> None:
-    client = subject.client(headers_timeout_seconds=0.3)
+    client = subject.client(headers_timeout_seconds=0.3 if expected is EngineTimedOut else 5.0)
     await subject.engine.script(behaviour, **parameters)
     with pytest.raises(EngineFailure) as raised:
         await client.open(subject.replica, chat())
@@ -292,7 +292,7 @@ async def test_a_head_that_is_cut_is_broken(ours: Subject) -> None:
 async def test_a_failure_within_the_body_comes_from_read_after_what_had_come(
     subject: Subject, behaviour: str, parameters: dict[str, Any], expected: type[EngineFailure]
 ) -> None:
-    client = subject.client(idle_timeout_seconds=0.3)
+    client = subject.client(idle_timeout_seconds=0.3 if expected is EngineTimedOut else 5.0)
     await subject.engine.script(behaviour, **parameters)
     stream = await client.open(subject.replica, chat())
     first = await stream.read()
@@ -344,7 +344,7 @@ async def test_connecting_has_its_own_time_limit(subject: Subject, full_listener
 
 
 async def test_a_stopped_engine_times_out_and_works_again(subject: Subject) -> None:
-    client = subject.client(headers_timeout_seconds=0.2)
+    client = subject.client(headers_timeout_seconds=1.0)
     await answer(client, subject.replica, chat(stream=False))
     subject.engine.stop()
     try:
@@ -566,10 +566,10 @@ async def test_a_slow_reader_slows_the_engine_and_memory_stays_bounded(subject: 
 
 async def test_our_own_slowness_is_not_the_engines_silence(subject: Subject) -> None:
     await subject.engine.script("pour", bytes=20_004_864)
-    stream = await subject.client(idle_timeout_seconds=0.15).open(subject.replica, chat())
+    stream = await subject.client(idle_timeout_seconds=1.0).open(subject.replica, chat())
     total = 0
     for _ in range(3):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
         total += len(await stream.read())
     assert total + len(await read_all(stream)) == 20_004_864
 

@@ -152,8 +152,8 @@ async def test_no_engine_at_all_is_a_503_that_says_when_to_come_back(redis_serve
         assert (ready.status_code, alone.status_code) == (503, 200)
 
 
-async def leave(gateway: GatewayProcess, fields: dict[str, Any], after_bytes: int) -> None:
-    """Send a chat request over a socket of its own and close it after this many bytes of an answer."""
+async def leave(gateway: GatewayProcess, engine: EngineProcess, fields: dict[str, Any], after_bytes: int) -> None:
+    """Send a chat request over a socket of its own; close it after so many bytes of an answer, 0: once it is asked."""
     raw = json.dumps(body(**fields)).encode()
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
@@ -163,7 +163,7 @@ async def leave(gateway: GatewayProcess, fields: dict[str, Any], after_bytes: in
     if after_bytes:
         await reader.readexactly(after_bytes)
     else:
-        await asyncio.sleep(0.3)
+        await engine.eventually(seconds=5, running=1)
     writer.close()
     await writer.wait_closed()
 
@@ -183,7 +183,7 @@ async def test_a_client_that_leaves_frees_the_engine_at_once(
     gateway: GatewayProcess, engine: EngineProcess, behaviour: str, stream: bool, after_bytes: int
 ) -> None:
     await engine.script(behaviour, seconds=30)
-    await leave(gateway, {"stream": stream}, after_bytes)
+    await leave(gateway, engine, {"stream": stream}, after_bytes)
     await engine.eventually(seconds=1.0, aborted=1, running=0)
     await settled(gateway, name_of(engine))
     for _ in range(50):

@@ -324,7 +324,7 @@ async def supervised(argv: tuple[str, ...], settings: EngineSettings, log: Path)
 
 def quick(port: int) -> EngineSettings:
     return EngineSettings(
-        port=port, served_model_name="gemma-3n", hang_seconds=0.4, restart_initial_seconds=0.05,
+        port=port, served_model_name="gemma-3n", hang_seconds=2.0, restart_initial_seconds=0.05,
         shutdown_timeout_seconds=1,
     )  # fmt: skip
 
@@ -419,4 +419,4 @@ async def test_cancelling_in_the_middle_of_a_real_start_leaves_nothing(tmp_path:
     with pytest.raises(asyncio.CancelledError):
         await running
     await asyncio.sleep(0.05)
-    assert family.left() == []
+    await until(lambda: not family.left(), 5)

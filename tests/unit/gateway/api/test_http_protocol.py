@@ -95,6 +95,13 @@ async def ended(reader: asyncio.StreamReader, seconds: float = 5.0) -> bytes:
         return b""
 
 
+async def until_seen(app: App) -> None:
+    """Wait until the app has seen a request."""
+    async with asyncio.timeout(5):
+        while not app.seen:
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -249,12 +256,13 @@ async def test_what_is_too_much_before_its_turn_is_dropped_and_said_to_be() -> N
 async def test_a_connection_whose_request_was_answered_is_not_kept_for_ever(
     rest: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "_HEAD_SECONDS", 0.3)
     async with served(App()) as connect:
         reader, writer = await connect()
         length = b"content-length: 9\r\n" if rest == b"a" else b""
         writer.write(b"POST / HTTP/1.1\r\nhost: x\r\n" + length + b"\r\n")
         await reader.readuntil(b"ok")
+        # Only now, or a machine that stood still would have the connection closed before its first head came.
+        monkeypatch.setattr(http_protocol, "_HEAD_SECONDS", 0.3)
         writer.write(rest)
         assert await ended(reader) == b""
 
@@ -265,8 +273,7 @@ async def test_half_a_head_does_not_end_the_answer_before_it(monkeypatch: pytest
     async with served(app) as connect:
         reader, writer = await connect()
         writer.write(GET)
-        while not app.seen:
-            await asyncio.sleep(0.01)
+        await until_seen(app)
         # Only now, or a machine that stood still would have the connection closed before its first head came.
         monkeypatch.setattr(http_protocol, "_HEAD_SECONDS", 0.1)
         writer.write(GET[:9])
@@ -284,7 +291,7 @@ async def test_what_is_no_http_is_never_answered_within_another_answer(go: bool)
     async with served(app) as connect:
         reader, writer = await connect()
         writer.write(GET)
-        await asyncio.sleep(0.05)
+        await until_seen(app)
         writer.write(b"\0\0\0\0\r\n\r\n")
         answer = await ended(reader)
         assert answer.count(b"HTTP/1.1 400") == (1 if go else 0)
@@ -314,11 +321,11 @@ async def test_a_connection_is_not_ended_amid_a_request_that_takes_long_after_on
 
 
 async def test_the_time_for_a_first_head_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "_HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_protocol, "_HEAD_SECONDS", 1.0)
     async with served(App()) as connect:
         reader, writer = await connect()
         writer.write(POST)
         await reader.readuntil(b"ok")
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(2.0)
         writer.write(POST)
         await reader.readuntil(b"ok")

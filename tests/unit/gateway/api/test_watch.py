@@ -95,12 +95,13 @@ async def test_what_fails_within_fails() -> None:
 
 
 async def test_within_its_time_of_grace_work_goes_on_without_a_client() -> None:
-    for seconds, done in ((0.01, "all"), (60.0, "half")):
+    for seconds, grace_seconds, done in ((0.01, 5.0, "all"), (60.0, 0.05, "half")):
         client = Client(has_left=True)
-        watch = ClientWatch(client, grace_seconds=0.05)
+        watch = ClientWatch(client, grace_seconds)
         assert await asyncio.create_task(work(watch, seconds)) == done
         assert (watch.gone_at is not None) == (done == "half")
-    await asyncio.sleep(0.06)
+        assert watch._grace is not None
+        assert watch._grace.cancelled()
 
 
 async def test_without_a_client_to_watch_there_is_but_the_work() -> None:

@@ -76,7 +76,7 @@ def fleet_of(
 
 async def until(fleet: Fleet, *states: State) -> None:
     """Wait until the engines have these states."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while [member.state for member in fleet.members] != list(states):
         assert time.monotonic() < deadline, [member.state for member in fleet.members]
         await asyncio.sleep(0.01)
@@ -244,10 +244,10 @@ async def test_models_are_asked_for_once_while_the_engine_stays_ready() -> None:
     engine = TinyEngine()
     async with engine.listening() as url:
         _, watcher = fleet_of(url)
-        async with watcher.running():
-            await asyncio.sleep(0.2)
+        async with watcher.running(), asyncio.timeout(5):
+            while engine.asked.count("/health") <= 2:
+                await asyncio.sleep(0.01)
     assert engine.asked.count("/v1/models") == 1
-    assert engine.asked.count("/health") > 2
 
 
 async def test_a_doubted_engine_is_looked_at_at_once_and_not_at_the_next_poll() -> None:
@@ -264,13 +264,13 @@ async def test_a_slow_engine_delays_no_other() -> None:
     slow, quick = TinyEngine(), TinyEngine()
     slow.silent = True
     async with slow.listening() as slow_url, quick.listening() as quick_url:
-        fleet, watcher = fleet_of(slow_url, quick_url, poll_timeout_seconds=1)
+        fleet, watcher = fleet_of(slow_url, quick_url, poll_timeout_seconds=5)
         async with watcher.running():
             assert [member.state for member in fleet.members] == [State.STARTING, State.READY]
             quick.answers["/health"] = (503, None)
             started = time.monotonic()
             await until(fleet, State.STARTING, State.SICK)
-            assert time.monotonic() - started < 0.9
+            assert time.monotonic() - started < 4
             slow.silent = False
             await until(fleet, State.READY, State.SICK)
 
@@ -280,6 +280,7 @@ async def test_an_engine_that_stops_answering_is_sick_after_the_time_out() -> No
     async with engine.listening() as url:
         fleet, watcher = fleet_of(url, poll_timeout_seconds=0.2)
         async with watcher.running():
+            await until(fleet, State.READY)
             engine.silent = True
             await until(fleet, State.SICK)
 

@@ -59,17 +59,29 @@ async def test_one_that_was_lost_is_forgotten() -> None:
 
 
 async def test_idle_ones_are_closed_when_their_time_has_come() -> None:
-    pool = Pool(0.05)
-    old, busy = connected(pool), connected(pool)
+    pool = Pool(10)
+    old, young, busy = connected(pool), connected(pool), connected(pool)
     pool.put(old)
-    await asyncio.sleep(0.03)
-    young = connected(pool)
     pool.put(young)
-    await asyncio.sleep(0.04)
+    old.idle_since -= 10
+    pool._sweep()
     assert (old.alive(), young.alive(), busy.alive()) == (False, True, True)
-    await asyncio.sleep(0.04)
+    assert pool._sweeper is not None
+    assert pool._sweeper.when() == young.idle_since + 10
+    young.idle_since -= 10
+    pool._sweep()
     assert (young.alive(), busy.alive()) == (False, True)
     assert pool.idle_connections == 0
+    await pool.aclose()
+
+
+async def test_an_idle_one_is_closed_though_nobody_asks() -> None:
+    pool = Pool(0.05)
+    connection = connected(pool)
+    pool.put(connection)
+    async with asyncio.timeout(5):
+        while connection.alive():
+            await asyncio.sleep(0.01)
     await pool.aclose()
 
 
