@@ -12,6 +12,7 @@ from gateway.api.http_cycle import GatewayCycle
 from gateway.api.http_refusal import refusal
 from gateway.api.lazily import NOT_MADE_YET, NOT_USED, LazyEvent, LazyFlow, request_parser
 from gateway.api.plain_head import PlainRequest, Target, plain_request, target_of
+from gateway.api.upgrade import feed
 from gateway.api.watch import CLIENT
 
 _MAX_HEAD_BYTES = 65_536
@@ -75,7 +76,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._idle_since = None
         if self.parser is NOT_MADE_YET:
             self.parser = request_parser(self)
-        super().data_received(data)
+        if not feed(self, data):
+            self.send_400_response("")
         if self.transport.is_closing():
             return
         if self._unseen_bytes > _MAX_UNSEEN_BYTES:
@@ -86,8 +88,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Count a new head."""
-        super().on_message_begin()
         self._head_bytes = 0
+        if self._in_body:
+            return
+        super().on_message_begin()
         self._in_head = True
         self._stop_waiting()
 
@@ -109,19 +113,18 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Start the request. One that asks for an upgrade and has a body is refused.
-
-        The parser takes the bytes after such a head for another protocol, so its body would be read as a request.
-        """
+        """Start the request. What asks for a tunnel is none: what its client sends next may be no HTTP."""
+        if self._in_body:
+            return
         self._in_head = False
         self._stop_waiting()
         if self._drops:
             self._in_body = True
             return
-        if self.parser.should_upgrade() and self._has_body():
-            raise ValueError("an upgrade with a body")
-        version = self.parser.get_http_version()
-        scope = self._scope(self.parser.get_method().decode("ascii"), version, target_of(self.url), self.headers)
+        version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
+        if method == "CONNECT":
+            raise ValueError("a tunnel")
+        scope = self._scope(method, version, target_of(self.url), self.headers)
         self._in_body = True
         before = self._cycles
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
@@ -149,7 +152,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self._drop_waiting()
 
     def on_message_complete(self) -> None:
-        """Take the end of a request."""
+        """Take the end of a request; not of one whose body comes yet, though the parser expects an upgrade."""
+        if self.parser.should_upgrade():
+            return
         self._in_body = False
         if not self._drops:
             super().on_message_complete()
@@ -258,12 +263,6 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > _MAX_HEAD_BYTES:
             raise ValueError("the head is too large")
-
-    def _has_body(self) -> bool:
-        return any(
-            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in self.headers
-        )
 
     def _await_request(self) -> None:
         """Be idle from now on. One timer does for all requests of a connection: it looks at the clock."""

@@ -11,7 +11,7 @@ from gateway.errors import InvalidRequest
 def refusal() -> bytes:
     """Return a whole answer, in OpenAI's error shape, that ends its connection."""
     error = InvalidRequest(
-        "The request is not valid HTTP/1.1, its head is too large, or it asks for an upgrade.", code="invalid_http"
+        "The request is not valid HTTP/1.1, its head is too large, or it asks for a tunnel.", code="invalid_http"
     )
     body = orjson.dumps(error.envelope())
     head = [

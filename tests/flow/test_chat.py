@@ -11,6 +11,7 @@ from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
 from tests.flow.chat import PATH, body, content, payloads, post
+from tests.flow.raw_http import RawConnection
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -234,3 +235,18 @@ async def test_an_engines_refusal_of_a_long_prompt_gets_openais_code(
     response = await post(gateway.client)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+async def test_a_java_client_that_asks_for_http_2_is_answered_with_http_1(gateway: GatewayProcess) -> None:
+    raw = json.dumps(body()).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: {len(raw)}\r\n"
+    head += f"Host: 127.0.0.1:{gateway.port}\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+    head += "Upgrade: h2c\r\nUser-Agent: Java-http-client/17.0.9\r\n"
+    head += f"authorization: Bearer {gateway.key}\r\ncontent-type: application/json\r\n\r\n"
+    async with RawConnection(gateway.port) as connection:
+        for _ in range(2):
+            await connection.write(head.encode() + raw)
+            answer = await connection.read()
+            assert answer is not None
+            assert answer.status == 200
+            assert json.loads(answer.body)["choices"][0]["message"]["content"]

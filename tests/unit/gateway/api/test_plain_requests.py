@@ -82,9 +82,12 @@ async def outcome(chunks: tuple[bytes, ...], *, quick: bool, reads: bool = True)
             connection.data_received(chunk)
             for _ in range(4):
                 await asyncio.sleep(0)
+        for _ in range(40):
+            await asyncio.sleep(0)
+        closed = wire.closing
         connection.connection_lost(None)
         await asyncio.gather(*state.tasks)
-    return seen, wire.written, wire.closing
+    return seen, wire.written, closed
 
 
 @pytest.mark.parametrize(
