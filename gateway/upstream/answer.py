@@ -190,7 +190,7 @@ async def ask(
     stream = await client.open(replica, _request(prompt, request_id, traceparent))
     try:
         if stream.status != 200:
-            raise refusal(stream.status, await read_all(stream, _MAX_ERROR_BYTES))
+            raise await refusal_of(stream)
         public_id = _ID_PREFIXES[prompt.endpoint] + request_id.removeprefix("req_")
         if not prompt.stream:
             whole = whole_answer(await read_all(stream, max_answer_bytes), public_id, prompt)
@@ -224,6 +224,17 @@ def _request(prompt: Prompt, request_id: RequestId, traceparent: str | None) -> 
     if traceparent:
         headers += (("traceparent", traceparent),)
     return EngineRequest("POST", prompt.endpoint, prompt.body, headers)
+
+
+async def refusal_of(stream: UpstreamStream) -> GatewayError:
+    """Return the error of an answer that refuses, by its status and the start of its body, and that stays the caller's.
+
+    An engine may say in it what it was sent. How long that is changes neither whose fault it is nor what it costs.
+    """
+    start = bytearray()
+    while len(start) < _MAX_ERROR_BYTES and (part := await stream.read()):
+        start += part
+    return refusal(stream.status, bytes(start))
 
 
 async def read_all(stream: UpstreamStream, limit_bytes: int) -> bytes:

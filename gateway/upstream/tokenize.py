@@ -9,8 +9,7 @@ import orjson
 
 from gateway.domain import EngineClient, EngineRequest, Prompt, Replica, RequestId
 from gateway.errors import EngineBroke
-from gateway.upstream.answer import read_all
-from gateway.upstream.refusal import refusal
+from gateway.upstream.answer import read_all, refusal_of
 
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _ASKED = ("model", "messages", "prompt")
@@ -34,10 +33,9 @@ async def count_tokens(client: EngineClient, replica: Replica, prompt: Prompt, r
     headers = (("content-type", "application/json"), ("x-request-id", request_id))
     stream = await client.open(replica, EngineRequest("POST", "/tokenize", orjson.dumps(asked), headers))
     try:
-        answer = await read_all(stream, _MAX_ANSWER_BYTES)
         if stream.status != 200:
-            raise refusal(stream.status, answer)
-        return _count(answer)
+            raise await refusal_of(stream)
+        return _count(await read_all(stream, _MAX_ANSWER_BYTES))
     finally:
         stream.close()
 

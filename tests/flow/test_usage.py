@@ -129,6 +129,8 @@ async def test_what_no_engine_worked_on_is_not_booked(gateway: GatewayProcess, e
         await gateway.ready()
         await engine.script("error_400", times=1)
         assert (await post(client)).status_code == 400
+        await engine.script("error_400", times=1, body={"error": {"message": "x" * 100_000}})
+        assert (await post(client)).status_code == 400
         # What is booked is booked in its order: what came before would be seen with the next, or before it.
         booked = (await post(client)).json()["usage"]
         row = await used(client)

@@ -24,6 +24,7 @@ from gateway.errors import (
     InvalidRequest,
 )
 from gateway.upstream import Answer, StreamedAnswer, WholeAnswer, ask
+from gateway.upstream.refusal import refusal
 from tests.unit.gateway.upstream import recordings
 
 REPLICA = Replica("engine-0", "10.0.0.1", 8100)
@@ -308,9 +309,10 @@ async def test_a_refusal_cut_in_two_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_endless_refusal_is_not_read_to_its_end(stream: bool) -> None:
-    endless = ScriptedStream(*[b"x" * 10_000] * 50, status=500)
-    assert isinstance(await refused(endless, prompt(stream)), EngineFailure)
+@pytest.mark.parametrize("status", [400, 404, 422, 500, 503])
+async def test_an_endless_refusal_is_one_and_is_not_read_to_its_end(stream: bool, status: int) -> None:
+    endless = ScriptedStream(b'{"error": {"message": "', *[b"x" * 10_000] * 50, status=status)
+    assert type(await refused(endless, prompt(stream))) is type(refusal(status, b""))
     assert len(endless.left) > 40
 
 
