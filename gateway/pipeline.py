@@ -17,6 +17,7 @@ from gateway.counting import PromptCounter, check_fits
 from gateway.domain import NO_HISTORY, Asked, Call, Demand, Endpoint, EngineClient, Prompt, Usage
 from gateway.errors import (
     EngineBroke,
+    EngineErred,
     EngineFailure,
     EngineRefused,
     EngineUnreachable,
@@ -233,7 +234,7 @@ class Pipeline:
                 )
             except EngineFailure as failure:
                 place.failed(failure)
-                permit.sent = not isinstance(failure, EngineUnreachable | EngineRefused | EngineBroke)
+                permit.sent = _has_cost(failure, permit.usage)
                 tried.add(place.replica.name)
                 suspect = suspect or failure.suspect
                 if permit.sent:
@@ -259,6 +260,13 @@ class Pipeline:
 def _is_ids(prompt: Prompt) -> bool:
     """Whether it is a completion's token ids, whose number needs no counting."""
     return prompt.endpoint is Endpoint.COMPLETIONS and prompt.counted_tokens > 0
+
+
+def _has_cost(failure: EngineFailure, counted: Usage | None) -> bool:
+    """Whether an engine that has failed so may have worked on the request. One that erred has what it has counted."""
+    if isinstance(failure, EngineErred):
+        return counted is not None
+    return not isinstance(failure, EngineUnreachable | EngineRefused | EngineBroke)
 
 
 def _demand(call: Call, prompt: Prompt, home: int, prefill_tokens: int) -> Demand:

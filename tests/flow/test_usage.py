@@ -127,6 +127,12 @@ async def test_what_no_engine_worked_on_is_not_booked(gateway: GatewayProcess, e
         await engine.script("cut_before_headers", times=2)
         assert (await post(client)).status_code == 503
         await gateway.ready()
+        await engine.script("error_400", times=1, status=500)
+        assert (await post(client)).status_code == 502
+        await gateway.ready()
+        await engine.script("error_in_stream", times=1, chunks=0)
+        assert (await post(client, stream=True)).status_code == 502
+        await gateway.ready()
         await engine.script("error_400", times=1)
         assert (await post(client)).status_code == 400
         await engine.script("error_400", times=1, body={"error": {"message": "x" * 100_000}})
@@ -139,6 +145,19 @@ async def test_what_no_engine_worked_on_is_not_booked(gateway: GatewayProcess, e
             booked["prompt_tokens"],
             booked["completion_tokens"],
         )
+
+
+async def test_an_engine_that_errs_after_it_has_counted_is_charged_its_count(
+    gateway: GatewayProcess, engine: EngineProcess
+) -> None:
+    await engine.script("error_in_stream", path=PATH, chunks=1)
+    async with await client_of(gateway, new_tenant(), "ann") as client:
+        assert (await post(client, stream=True)).status_code == 502
+        row = await used(client)
+        await gateway.ready()
+        whole = (await post(client)).json()["usage"]
+    assert (row["requests"], row["unmetered_requests"]) == (1, 0)
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (whole["prompt_tokens"], 0)
 
 
 async def test_each_sees_its_own_and_an_admin_sees_all(gateway: GatewayProcess) -> None:
