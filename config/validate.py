@@ -15,6 +15,9 @@ from config.schema import AuthMode, Settings
 _LAST_PORT = 65535
 _LEAST_SECRET_BYTES = 32
 """RFC 7518 §3.2: the key of HS256 is at least as long as its digest."""
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?", re.IGNORECASE | re.ASCII)
+"""The last label is no number, or it would be read as an IPv4 address (https://url.spec.whatwg.org/#host-parsing)."""
 
 
 def problems_of(settings: Settings) -> list[str]:
@@ -28,6 +31,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_host(host: str) -> bool:
+    """Whether a URL may name this host, without brackets: an address, or a name in ASCII (RFC 1123, and with `_`)."""
+    return _is_address(host) or _HOST_NAME.fullmatch(host) is not None
 
 
 _Problems = Iterator[tuple[str, str]]
@@ -142,11 +150,14 @@ def _check_engines(settings: Settings) -> _Problems:
     engines = settings.routing.engines
     for engine in engines:
         parts = _split(engine)
-        over_tcp = parts.scheme == "http" and parts.hostname and not parts.path.strip("/") and not parts.query
+        over_tcp = parts.scheme == "http" and not parts.path.strip("/") and not parts.query
+        over_tcp = over_tcp and is_host(parts.hostname or "")
         if not over_tcp and not (parts.scheme == "unix" and parts.path):
-            yield "routing.engines", f"'{engine}' is not http://host:port or unix:///path"
+            yield "routing.engines", f"'{engine}' is not http://host:port or unix:///path, with a host in ASCII"
     if len(set(engines)) < len(engines):
         yield "routing.engines", "must not name an engine twice"
+    if not settings.routing.sources and not is_host(settings.engine.host):
+        yield "engine.host", f"'{settings.engine.host}' is not an address or a host name in ASCII"
     host, colon, port = settings.routing.dns.rpartition(":")
     if settings.routing.dns and not (host and colon and port.isdecimal() and 0 < int(port) <= 65535):
         yield "routing.dns", f"'{settings.routing.dns}' is not host:port, as in engines.gemma.svc:8100"

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from config import Settings
+from config.validate import is_host
 from gateway.domain import Replica, bracketed
 
 
@@ -27,7 +28,7 @@ def replica_of(url: str) -> Replica:
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path:
         return Replica(name=parts.path, host="localhost", port=80, unix_socket=parts.path)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
+    if parts.scheme != "http" or parts.hostname is None or not is_host(parts.hostname) or parts.path.strip("/"):
         raise ValueError(f"'{url}' is not an engine's base URL: http://host:port or unix:///path")
     return replica_at(parts.hostname, parts.port or 80)
 

@@ -24,6 +24,9 @@ from gateway.routing.fleet import Fleet
 from gateway.routing.media_probe import media_of
 from gateway.routing.member import Member, State
 
+_NOT_WELL = (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError)
+"""What asking an engine raises that cannot be reached or says what no engine says."""
+
 
 class FleetWatcher:
     """Keeps the states of a fleet's members true. One task a member, so that a slow one delays no other."""
@@ -51,9 +54,11 @@ class FleetWatcher:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _watch(self, member: Member) -> asyncio.Event:
-        """Watch a member; the event that is returned is set when it has been polled once."""
+        """Watch a member; the event that is returned is set when it has been polled once, or never will be."""
         polled = asyncio.Event()
-        self._tasks[member] = asyncio.create_task(self._keep_polling(member, polled))
+        task = self._tasks[member] = asyncio.create_task(self._keep_polling(member, polled))
+        # However it ends, also before it has begun: the start waits for this.
+        task.add_done_callback(lambda _: polled.set())
         return polled
 
     def _join(self, member: Member) -> None:
@@ -65,14 +70,18 @@ class FleetWatcher:
             task.cancel()
 
     async def _keep_polling(self, member: Member, polled: asyncio.Event) -> None:
-        async with _client(member.replica, self._settings.poll_timeout_seconds) as client:
-            while True:
-                await self._poll(member, client)
-                polled.set()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.poll_seconds):
-                        await member.doubted.wait()
-                member.doubted.clear()
+        try:
+            async with _client(member.replica, self._settings.poll_timeout_seconds) as client:
+                while True:
+                    await self._poll(member, client)
+                    polled.set()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._settings.poll_seconds):
+                            await member.doubted.wait()
+                    member.doubted.clear()
+        except httpx.InvalidURL as error:
+            # There is no asking at such an address, now or later.
+            self._not_well(member, error)
 
     async def _poll(self, member: Member, client: httpx.AsyncClient) -> None:
         before = member.state
@@ -80,11 +89,8 @@ class FleetWatcher:
             (await client.get("/health")).raise_for_status()
             if before is not State.READY or not member.models or member.asks_media:
                 await self._learn(member, client)
-        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
-            member.last_error = f"{type(error).__name__}: {error}"
-            # The state as it was asked for: a request may have found out more meanwhile.
-            if member.state is State.READY:
-                self._fleet.set_state(member, State.SICK)
+        except _NOT_WELL as error:
+            self._not_well(member, error)
             return
         if member.state is State.READY:
             breaker.grow(member, self._settings, self._settings.poll_seconds)
@@ -92,6 +98,12 @@ class FleetWatcher:
             member.last_error = None
             self._fleet.set_state(member, State.READY)
         await self._measure(member, client)
+
+    def _not_well(self, member: Member, error: Exception) -> None:
+        member.last_error = f"{type(error).__name__}: {error}"
+        # The state as it was asked for: a request may have found out more meanwhile.
+        if member.state is State.READY:
+            self._fleet.set_state(member, State.SICK)
 
     async def _learn(self, member: Member, client: httpx.AsyncClient) -> None:
         cards: list[dict[str, Any]] = (await client.get("/v1/models")).raise_for_status().json()["data"]

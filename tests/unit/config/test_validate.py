@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from config import Settings
-from config.validate import is_loopback, problems_of
+from config.validate import is_host, is_loopback, problems_of
 
 SECRET = "s" * 32
 
@@ -46,6 +46,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"routing": {"engines": "gpu:8100"}}, "routing.engines"),
     ({"routing": {"engines": "http://gpu/v1"}}, "routing.engines"),
     ({"routing": {"engines": "http://gpu,http://gpu"}}, "routing.engines"),
+    ({"routing": {"engines": "http://b\u00fccher:8100"}}, "routing.engines"),
+    ({"routing": {"engines": "http://10.0.0.256:8100"}}, "routing.engines"),
+    ({"engine": {"host": "10.0.0"}}, "engine.host"),
     ({"prompt": {"default_max_tokens": 9000}}, "prompt.default_max_tokens"),
     ({"engine": {"max_model_len_tokens": 1024}}, "prompt.default_max_tokens"),
     ({"prompt": {"model_aliases": {"": "gemma-3n"}}}, "prompt.model_aliases"),
@@ -97,6 +100,23 @@ def test_every_problem_is_said_at_once_and_no_secret_with_it() -> None:
     problems = problems_of(Settings.model_validate(tree))
     assert len(problems) == 3
     assert "hunter2" not in "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["gpu", "GPU-1.example.org", "vllm_1", "engines.svc.", "3com.example", "10.0.0.1", "::1", "fe80::1%eth0", "a" * 63],
+)
+def test_hosts(host: str) -> None:
+    assert is_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", ".", "a..b", "-a", "a-", "a b", "a/b", "a\n", "b\u00fccher", "\u212aelvin", "a\u3002b", "1.2.3", "1.2.3.256",
+     "7", "[::1]", "::g", "a" * 64, "a." * 127 + "a"],
+)  # fmt: skip
+def test_what_is_no_host(host: str) -> None:
+    assert not is_host(host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])

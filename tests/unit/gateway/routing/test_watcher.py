@@ -15,7 +15,7 @@ from config import Settings
 from gateway.domain import ALL_MEDIA, NO_MEDIUM
 from gateway.routing import Fleet, FleetWatcher
 from gateway.routing.engine_load import UNKNOWN_LOAD
-from gateway.routing.listing import Listing
+from gateway.routing.listing import Listing, replica_at
 from gateway.routing.member import State
 from gateway.telemetry.metrics import Metrics
 from tests.fakes.ports import free_port
@@ -283,6 +283,28 @@ async def test_an_engine_that_stops_answering_is_sick_after_the_time_out() -> No
             await until(fleet, State.READY)
             engine.silent = True
             await until(fleet, State.SICK)
+
+
+async def test_an_engine_that_cannot_be_asked_at_all_holds_no_start() -> None:
+    # No source lets such a host through.
+    odd = Listing(replica_at("1.2.3.256", 8100))
+    engine = TinyEngine()
+    async with engine.listening() as url:
+        fleet, watcher = fleet_of(url)
+        fleet.update([Listing(fleet.members[0].replica), odd])
+        async with asyncio.timeout(5), watcher.running():
+            assert [member.state for member in fleet.members] == [State.READY, State.STARTING]
+            assert "InvalidURL" in (fleet.members[1].last_error or "")
+
+
+async def test_an_engine_that_leaves_before_its_first_poll_has_ended_holds_no_start() -> None:
+    engine = TinyEngine()
+    engine.silent = True
+    async with engine.listening() as url:
+        fleet, watcher = fleet_of(url, poll_timeout_seconds=60)
+        asyncio.get_running_loop().call_later(0.1, fleet.update, [])
+        async with asyncio.timeout(5), watcher.running():
+            assert fleet.members == []
 
 
 async def test_after_the_end_nobody_is_asked_any_more() -> None:
