@@ -71,7 +71,7 @@ class FleetWatcher:
 
     async def _keep_polling(self, member: Member, polled: asyncio.Event) -> None:
         try:
-            async with _client(member.replica, self._settings.poll_timeout_seconds) as client:
+            async with _Client(member.replica, self._settings.poll_timeout_seconds) as client:
                 while True:
                     await self._poll(member, client)
                     polled.set()
@@ -126,6 +126,18 @@ class FleetWatcher:
         member.others = max(0, member.load.running + member.load.waiting - max(ours, member.in_flight))
 
 
-def _client(replica: Replica, timeout_seconds: float) -> httpx.AsyncClient:
-    transport = httpx.AsyncHTTPTransport(uds=replica.unix_socket) if replica.unix_socket else None
-    return httpx.AsyncClient(base_url=replica.base_url, transport=transport, timeout=timeout_seconds, trust_env=False)
+class _Client(httpx.AsyncClient):
+    """Asks one engine. A whole answer has the time that httpx would give each read of it."""
+
+    def __init__(self, replica: Replica, timeout_seconds: float) -> None:
+        transport = httpx.AsyncHTTPTransport(uds=replica.unix_socket) if replica.unix_socket else None
+        super().__init__(base_url=replica.base_url, transport=transport, timeout=None, trust_env=False)
+        self._timeout_seconds = timeout_seconds
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request and read its answer. Raises httpx.ReadTimeout where that takes too long."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await super().send(request, **options)
+        except TimeoutError:
+            raise httpx.ReadTimeout("The engine took too long.", request=request) from None

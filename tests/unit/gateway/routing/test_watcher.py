@@ -35,6 +35,8 @@ class TinyEngine:
         }
         self.asked: list[str] = []
         self.silent = False
+        self.drips = ""
+        """The path whose answer comes byte by byte and has no end."""
 
     @asynccontextmanager
     async def listening(self, port: int = 0) -> AsyncIterator[str]:
@@ -51,7 +53,12 @@ class TinyEngine:
             self.asked.append(path)
             if self.silent:
                 await asyncio.sleep(60)
-            if path in self.answers:
+            if path == self.drips:
+                writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\n")
+                while not writer.is_closing():
+                    writer.write(b" ")
+                    await asyncio.sleep(0.02)
+            elif path in self.answers:
                 status, answer = self.answers[path]
                 body = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if answer else b""
                 writer.write(b"HTTP/1.1 %d X\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % (status, len(body)))
@@ -283,6 +290,29 @@ async def test_an_engine_that_stops_answering_is_sick_after_the_time_out() -> No
             await until(fleet, State.READY)
             engine.silent = True
             await until(fleet, State.SICK)
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/version", "/tokenize", "/metrics"])
+async def test_an_engine_whose_answer_drips_holds_no_start(path: str) -> None:
+    engine = TinyEngine()
+    engine.drips = path
+    async with engine.listening() as url:
+        _, watcher = fleet_of(url, poll_timeout_seconds=0.2)
+        async with asyncio.timeout(5), watcher.running():
+            pass
+
+
+async def test_an_engine_whose_health_drips_is_sick_after_the_time_out() -> None:
+    engine = TinyEngine()
+    async with engine.listening() as url:
+        fleet, watcher = fleet_of(url, poll_timeout_seconds=0.2)
+        async with watcher.running():
+            await until(fleet, State.READY)
+            engine.drips = "/health"
+            await until(fleet, State.SICK)
+            assert "ReadTimeout" in (fleet.members[0].last_error or "")
+            engine.drips = ""
+            await until(fleet, State.READY)
 
 
 async def test_an_engine_that_cannot_be_asked_at_all_holds_no_start() -> None:
