@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 
 from gateway.domain import EngineRequest, Replica, UpstreamStream
 from gateway.errors import EngineDied, EngineUnreachable
@@ -10,6 +12,16 @@ from gateway.upstream.connection import EngineConnection
 from gateway.upstream.exchange import Deadlines, Exchange
 from gateway.upstream.pool import Pool
 from gateway.upstream.request_head import request_head
+
+_PROBES = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 5),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 20_000),
+)
+"""A machine that is gone without a word is noticed in 20 s, while we write or wait: an answer may be silent longer."""
+_PROBES_HERE = tuple((level, getattr(socket, name), value) for level, name, value in _PROBES if hasattr(socket, name))
 
 
 class EngineConnections:
@@ -73,7 +85,8 @@ class EngineConnections:
                     await loop.create_unix_connection(lambda: connection, replica.unix_socket)
                 else:
                     # Both asyncio and uvloop set TCP_NODELAY by themselves.
-                    await loop.create_connection(lambda: connection, replica.host, replica.port)
+                    transport, _ = await loop.create_connection(lambda: connection, replica.host, replica.port)
+                    _probe(transport)
         except OSError as exc:  # TimeoutError and name resolution's errors are kinds of it.
             raise EngineUnreachable("The engine cannot be reached.") from exc
         self._pool.add(connection)
@@ -87,3 +100,11 @@ class EngineConnections:
         """Close every connection, busy ones too; their readers get errors.EngineFailure."""
         self._closed = True
         await self._pool.aclose()
+
+
+def _probe(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel find out whether the other end is there, once for all requests of a connection."""
+    used: socket.socket = transport.get_extra_info("socket")
+    with suppress(OSError):  # It may be closed again.
+        for level, name, value in _PROBES_HERE:
+            used.setsockopt(level, name, value)
