@@ -111,9 +111,9 @@ class RelayResponse:
         send_part, time = self._send_part, self._loop.time
         self._begin_watching_for_stall()
         while events := await answer.read():
+            self._last_sent = self._sending_since = time()
             if not self._started:
                 await self._start_stream()
-            self._last_sent = self._sending_since = time()
             await send_part({"type": "http.response.body", "body": events, "more_body": True})
             self._sending_since = None
             if self._straight:
