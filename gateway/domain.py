@@ -40,7 +40,7 @@ ALL_MEDIA = frozenset(Medium)
 
 
 class Outcome(StrEnum):
-    """How a request ended: exactly one of these, in metrics and in the log. `failed` is a fault of ours."""
+    """How a request ended: one of these. `failed`: a fault of ours, or what is too late to refuse, as 200 was said."""
 
     OK = "ok"
     CLIENT_GONE = "client_gone"

@@ -13,6 +13,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Trace
 
 _STATUS_OK = 200
+_STATUS_FAULT = 500
 _STATUS_CLIENT_GONE = 499
 """nginx's number for a request whose client left before a status was sent; for the log and metrics only."""
 
@@ -101,13 +102,16 @@ class Settlement:
         self.last_token_seconds = self.elapsed_seconds
 
     def failed(self, error: GatewayError) -> None:
-        """Note the error that the client was, or would have been, told."""
+        """Note the error that the client was, or would have been, told.
+
+        Who was told 200 was not refused, unless it is the request itself that is at fault.
+        """
         self.error_code = error.code or error.type
         if isinstance(error, EngineTimedOut):
             self.outcome = Outcome.TIMED_OUT
         elif isinstance(error, EngineFailure):
             self.outcome = Outcome.UPSTREAM_FAILED
-        elif error.status == 500:
+        elif error.status == _STATUS_FAULT or (error.status > _STATUS_FAULT and self.is_begun()):
             self.outcome = Outcome.FAILED
         else:
             self.outcome = Outcome.REFUSED

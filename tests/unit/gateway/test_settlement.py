@@ -187,6 +187,25 @@ def test_an_error_has_an_outcome_and_its_code(error: GatewayError, outcome: Outc
     assert account.value("gateway_requests_total", **labels, outcome=outcome.value) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (StoreDown("x"), Outcome.FAILED),
+        (Overloaded("x"), Outcome.FAILED),
+        (InvalidRequest("x"), Outcome.REFUSED),
+        (EngineBroke("x"), Outcome.UPSTREAM_FAILED),
+        (EngineTimedOut("x"), Outcome.TIMED_OUT),
+    ],
+)
+def test_a_stream_that_was_begun_and_cut_was_not_refused(error: GatewayError, outcome: Outcome) -> None:
+    account = Account()
+    account.ask()
+    account.settlement.status = 200
+    account.settlement.failed(error)
+    account.settlement.close()
+    assert (account.line["status"], account.line["outcome"]) == (200, outcome.value)
+
+
 def test_a_request_that_was_answered_without_usage_is_unmetered() -> None:
     account = Account()
     account.ask()
