@@ -210,7 +210,9 @@ class Pipeline:
         *,
         keeps_text: bool,
     ) -> tuple[Answer, Place]:
-        """Place and ask, at another engine if the first fails before its first content. `owned` gets what is kept.
+        """Place and ask, at another engine if the first fails before its first content.
+
+        The answer is the caller's to close; `owned` gets its place.
 
         From the moment an engine is asked, leaving early is not free: what it has counted is charged, or else what
         was reserved. All is given back where the engine failed before it said anything, and where it refused.
@@ -253,7 +255,6 @@ class Pipeline:
             else:
                 place.answered()
                 owned.callback(place.release)
-                owned.callback(answer.close)
                 return answer, place
 
 

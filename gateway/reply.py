@@ -17,7 +17,11 @@ _CUT = "error"
 
 
 class Reply:
-    """Owns the answer, its place, its permit and its session from the moment it is made."""
+    """Owns the answer, its place, its permit and its session from the moment it is made.
+
+    The answer, which is the engine's connection, by itself: it may have to wait when nothing else has. The rest in
+    `owned`.
+    """
 
     def __init__(
         self,
@@ -56,7 +60,11 @@ class Reply:
             await recall.append(self._prompt.new_messages, answer.message, answer.finish_reason, self._context_tokens)
 
     async def finish(self) -> None:
-        """After the last byte for the client: let the engine's connection be used again."""
+        """After the last byte for the client: let everything go, and have the engine's connection used again.
+
+        That alone waits for an engine that keeps the end of its body back; it is still to be closed.
+        """
+        self._settle()
         if isinstance(self._answer, StreamedAnswer):
             await self._answer.finish()
 
@@ -66,7 +74,14 @@ class Reply:
             self._place.failed(error)
 
     def close(self) -> None:
-        """Charge the usage and let everything go, at once and any number of times: nothing here waits.
+        """Let everything go, at once and any number of times: nothing here waits."""
+        try:
+            self._answer.close()
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Charge the usage and let go of all but the answer, the first time; later there is nothing left to let go.
 
         Where the answer was not acknowledged, the session keeps what came of it, if it is set to.
         """

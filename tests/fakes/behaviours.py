@@ -243,6 +243,13 @@ async def hold(play: Play) -> None:
     await play.wire.write(vllm.LAST_CHUNK)
 
 
+async def keep_back(play: Play) -> None:
+    """Answer a stream but for the end of its body, which never comes."""
+    await play.wire.write(vllm.stream_head())
+    await _events(play, vllm.stream_events(play.made))
+    await asyncio.Event().wait()
+
+
 async def pour(play: Play) -> None:
     """Send `bytes` (50 million) of body as fast as they are taken, in chunks of `chunk` (16384)."""
     piece = vllm.chunked(b"x" * int(play.number("chunk", 16_384)))
@@ -271,6 +278,6 @@ BEHAVIOURS: dict[str, Behaviour] = {
     for behaviour in (
         normal, refuse_503, error_400, slow_headers, slow_first_token, hang, cut_before_headers, cut_mid_stream,
         reset, half_close, garbage, bad_chunk_framing, huge_headers, stale, abort, error_in_stream, split_bytes,
-        merge, hold, pour, raw, say,
+        merge, hold, keep_back, pour, raw, say,
     )
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import httpx
 import openai
@@ -12,7 +13,7 @@ import pytest
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.process import EngineProcess
 from tests.fakes.redis_server import RedisServer
-from tests.flow.chat import PATH, body, post
+from tests.flow.chat import PATH, body, payloads, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -160,3 +161,21 @@ async def test_a_bucket_that_will_not_refill_soon_is_a_spent_quota(
         assert refused.status_code == 429
         assert refused.json()["error"]["type"] == refused.json()["error"]["code"] == "insufficient_quota"
         assert refused.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"limits.concurrent_requests": 1}, {"routing.max_in_flight": 1, "routing.queue_seconds": 0.2}],
+    ids=["permit", "place"],
+)
+async def test_what_a_stream_held_is_free_when_its_client_has_all_of_it(
+    engine: EngineProcess, private_redis: RedisServer, settings: dict[str, Any]
+) -> None:
+    async with GatewayProcess(private_redis.url, [engine.replica.base_url], settings) as gateway:
+        await gateway.ready()
+        for _ in range(3):
+            await engine.script("keep_back", path=PATH)
+            assert payloads((await post(gateway.client, stream=True)).text)[-1] == "[DONE]"
+            assert (await post(gateway.client)).status_code == 200
+        # Each connection whose end was kept back was given up in the end.
+        await engine.eventually(seconds=5, running=0, aborted=3)
