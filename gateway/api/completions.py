@@ -66,18 +66,24 @@ async def read_call_body(
 
 
 def answer_call(
-    call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape = AS_IT_IS
+    call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape = AS_IT_IS, sent: bytes | None = None
 ) -> Coroutine[None, None, None]:
-    """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards."""
+    """Serve `call` to the end: answered, refused, or left by its client, with nothing of it held afterwards.
+
+    `sent` is the body that the client sent, where that is not the call's own.
+    """
     key = scope["state"]["headers"].get(b"idempotency-key")
     if key is None:
         return _answer(call, rooms, scope, send, scope["state"]["send"], shape)
-    return _answer_once(key.decode("latin-1"), call, rooms, scope, send, shape)
+    body = call.body if sent is None else sent
+    request = b"\0".join((scope["path"].encode(), (call.session_id or "").encode(), body))
+    return _answer_once(key.decode("latin-1"), request, call, rooms, scope, send, shape)
 
 
-async def _answer_once(key: str, call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape) -> None:
+async def _answer_once(
+    key: str, request: bytes, call: Call, rooms: Rooms, scope: Scope, send: Send, shape: AnswerShape
+) -> None:
     """Serve `call` if it is the first with its key. It may then go on for a while without its client."""
-    request = b"\0".join((scope["path"].encode(), (call.session_id or "").encode(), call.body))
     claim = await rooms.claims.claim(call.caller, key, request)
     if isinstance(claim, Recorded):
         await send_again(claim, send, scope["state"]["send"])

@@ -25,9 +25,12 @@ from gateway.lifespan import Rooms
 from gateway.prompt.response_request import Origin, ResponseRequest, as_chat, input_listed, response_request, written
 from gateway.responses import NO_ROW, KeptResponse, Row
 from gateway.settlement import Settlement
+from gateway.store import StoreRefused
 
 PATH = "/v1/responses"
 _MAX_PAGE = 100
+_NOT_KEPT = "Responses cannot be kept right now. Please try again, or ask with 'store' false."
+_NO_SESSION = "Responses are in no session: name the one before with 'previous_response_id'."
 _BODY = {"type": "object", "description": "What `POST /v1/responses` takes."}
 _DOCUMENTED = {"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}}
 
@@ -54,12 +57,15 @@ class ResponsesEndpoint:
         body = await read_call_body(scope, receive, PATH, self._rooms.settings)
         if body is None:
             return
+        if b"x-session-id" in scope["state"]["headers"]:
+            raise InvalidRequest(_NO_SESSION, param="session_id", code="unsupported_parameter")
         settlement: Settlement = scope["state"]["settlement"]
         caller: Caller = scope["state"]["caller"]
         asked = await _asked(body, self._rooms, caller, settlement)
         request = asked.request
-        self._check_it_can_be_kept(request, asked.row)
         store = self._rooms.settings.responses.store if request.store is None else request.store
+        if store:
+            self._check_it_can_be_kept(request, asked.row)
         model = str(request.chat.get("model"))
         response = ResponseObject(settlement.request_id, model, request.shown, int(time.time()), store=store)
 
@@ -67,20 +73,19 @@ class ResponsesEndpoint:
             given = input_listed(request, f"{response.id}_")
             try:
                 await self._rooms.responses.keep(caller, KeptResponse(whole, tuple(given)), asked.row)
-            except StoreDown:
+            except (StoreDown, StoreRefused):
                 if request.store:
-                    raise
+                    raise StoreDown(_NOT_KEPT) from None
                 return False
             return True
 
-        await answer_call(asked.call, self._rooms, scope, send, ResponseShape(response, asked.origin, keep))
+        await answer_call(asked.call, self._rooms, scope, send, ResponseShape(response, asked.origin, keep), body)
 
     def _check_it_can_be_kept(self, request: ResponseRequest, row: Row) -> None:
         """Refuse before anything is generated what would not be kept after it, where it has to be."""
-        if request.store and not self._rooms.responses.healthy:
-            raise StoreDown("Responses cannot be kept right now. Please try again, or ask with 'store' false.")
-        if request.store is not False:
-            self._rooms.responses.check_room(row, request.bytes)
+        if request.store and not self._rooms.responses.takes_more:
+            raise StoreDown(_NOT_KEPT)
+        self._rooms.responses.check_room(row, request.bytes)
 
 
 @router.post("/input_tokens", openapi_extra=_DOCUMENTED)

@@ -15,7 +15,7 @@ import orjson
 
 from config import ResponsesSettings
 from gateway.domain import Caller, JsonObject
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import InvalidRequest, NotFound, StoreDown
 from gateway.store import Cipher, Store, keys, load_script
 from gateway.telemetry.metrics import Metrics
 
@@ -23,6 +23,8 @@ _CHAIN = load_script("gateway.responses", "chain.lua")
 _KEEP = load_script("gateway.responses", "keep.lua")
 _DELETE = load_script("gateway.responses", "delete.lua")
 _ID = re.compile("resp_[0-9a-f]{1,64}")
+_MEMORY = re.compile(rb"^(used_memory|maxmemory|maxmemory_policy):([\w-]+)", re.MULTILINE)
+_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,13 @@ class ResponseStore:
         self._settings = settings
         self._cipher = cipher
         self._metrics = metrics
+        self._full = False
+        self._looked = -_LOOK_SECONDS
 
     @property
-    def healthy(self) -> bool:
-        """Whether Redis answered when it was last asked."""
-        return self._store.healthy
+    def takes_more(self) -> bool:
+        """Whether Redis answered when it was last asked, and had room for responses when that was last looked at."""
+        return self._store.healthy and not self._full
 
     async def row(self, caller: Caller, response_id: str) -> Row:
         """Return what was said up to a response of the caller's. All of it is in use from now on.
@@ -84,7 +88,8 @@ class ResponseStore:
             raise _full(f"What is kept of a conversation may have at most {self._settings.max_bytes} bytes.")
 
     async def keep(self, caller: Caller, kept: KeptResponse, row: Row) -> None:
-        """Keep a response, which goes on from `row`."""
+        """Keep a response, which goes on from `row`. Raises StoreDown also where there is no room in Redis."""
+        await self._check_redis()
         response_id = kept.response["id"]
         shown = {name: value for name, value in kept.response.items() if name != "output"}
         sealed = {
@@ -107,6 +112,21 @@ class ResponseStore:
         gone = await self._store.run(_KEEP, self._keys(caller, response_id), arguments)
         self._metrics.responses_kept.inc()
         self._metrics.responses_evicted.inc(gone)
+
+    async def _check_redis(self) -> None:
+        """Raise StoreDown where Redis is nearly full: what is kept unasked must not take sessions and limits with it.
+
+        Where Redis makes room by itself, it may be as full as it likes. Looked at every five seconds.
+        """
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            found = dict(_MEMORY.findall(await self._store.call("INFO", "memory")))
+            most_bytes = int(found.get(b"maxmemory", 0)) * self._settings.max_redis_use
+            keeps_all = found.get(b"maxmemory_policy") == b"noeviction"
+            self._full = keeps_all and 0 < most_bytes < int(found.get(b"used_memory", 0))
+        if self._full:
+            raise StoreDown("Responses cannot be kept right now: Redis is nearly full.")
 
     async def read(self, caller: Caller, response_id: str) -> KeptResponse:
         """Return a response of the caller's. Raises NotFound."""

@@ -138,6 +138,21 @@ async def test_a_response_with_a_key_is_sent_again(
     assert other.json()["error"]["code"] == "idempotency_key_reused"
 
 
+async def test_a_key_is_for_one_response_to_go_on_from(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    one, two = [(await ask(gateway.client)).json()["id"] for _ in range(2)]
+    headers = {"idempotency-key": "response-goes-on"}
+    for previous, status in ((one, 200), (one, 200), (two, 400)):
+        answer = await gateway.client.post(PATH, json=asking(previous_response_id=previous), headers=headers)
+        assert answer.status_code == status
+    assert len(await engine.asked()) == 3
+
+
+async def test_a_response_is_in_no_session(gateway: GatewayProcess, engine: EngineProcess) -> None:
+    answer = await gateway.client.post(PATH, json=asking(), headers={"x-session-id": "new"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "session_id")
+    assert await engine.asked() == []
+
+
 async def test_limits_count_a_response_as_a_request(private_redis: RedisServer, module_engine: EngineProcess) -> None:
     async with own_gateway(private_redis, module_engine, **{"limits.requests_per_minute": 1}) as gateway:
         first, second = [await ask(gateway.client) for _ in range(2)]

@@ -17,6 +17,7 @@ from gateway.domain import Call, Caller, Endpoint, JsonObject, RequestId, Sink
 from gateway.errors import EngineBroke, InvalidRequest, StoreDown
 from gateway.prompt.response_request import Origin
 from gateway.responses import NO_ROW, KeptResponse, Row
+from gateway.store import StoreRefused
 from gateway.upstream import WholeAnswer
 from tests.unit.gateway.api.test_response_events import COUNT, COUNTED, USAGE, chunk, end, kinds, read, response, words
 from tests.unit.gateway.api.test_transcript_shape import Chunks
@@ -182,9 +183,9 @@ def test_an_error_is_named_as_the_client_wrote_it() -> None:
 class Responses:
     """A store of responses that may be away."""
 
-    def __init__(self, *, healthy: bool = True, down: bool = False) -> None:
-        self.healthy = healthy
-        self._down = down
+    def __init__(self, *, takes_more: bool = True, fault: Exception | None = None) -> None:
+        self.takes_more = takes_more
+        self._fault = fault
         self.kept: list[tuple[Caller, KeptResponse, Row]] = []
         self.checked: list[tuple[Row, int]] = []
 
@@ -198,8 +199,8 @@ class Responses:
 
     async def keep(self, caller: Caller, kept: KeptResponse, row: Row) -> None:
         """Keep it, or not."""
-        if self._down:
-            raise StoreDown("away")
+        if self._fault is not None:
+            raise self._fault
         self.kept.append((caller, kept, row))
 
 
@@ -220,14 +221,15 @@ class Asking:
         async def read_body(*_: Any) -> bytes:
             return body
 
-        async def answer(call: Call, rooms: Any, scope: Any, send: Any, shape: ResponseShape) -> None:
+        async def answer(call: Call, rooms: Any, scope: Any, send: Any, shape: ResponseShape, sent: bytes) -> None:
+            assert sent == body
             self.calls.append(call)
             self.shapes.append(shape)
 
         self._monkeypatch.setattr(api, "read_call_body", read_body)
         self._monkeypatch.setattr(api, "answer_call", answer)
         settlement = SimpleNamespace(request_id=RequestId("req_1f"))
-        scope: Any = {"state": {"settlement": settlement, "caller": self.caller}}
+        scope: Any = {"state": {"settlement": settlement, "caller": self.caller, "headers": {}}}
         nothing: Any = None
         await ResponsesEndpoint(self._rooms)(scope, nothing, nothing)
         return self.shapes[-1]
@@ -272,10 +274,11 @@ async def test_a_response_is_kept_with_its_input_and_what_it_goes_on_from(monkey
     assert [message["content"] for message in asked["messages"]] == ["before", "Hello"]
 
 
+@pytest.mark.parametrize("fault", [StoreDown("away"), StoreRefused("ERR no such thing")])
 async def test_where_it_was_asked_for_a_response_that_cannot_be_kept_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    asking = Asking(monkeypatch, Responses(down=True))
+    asking = Asking(monkeypatch, Responses(fault=fault))
     asked_for = await asking.ask(store=True)
     with pytest.raises(StoreDown):
         await asked_for.keep(WHOLE)
@@ -287,7 +290,7 @@ async def test_where_it_was_asked_for_a_response_that_cannot_be_kept_is_a_failur
 async def test_without_redis_only_what_has_to_be_kept_is_refused_and_before_anything_is_generated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asking = Asking(monkeypatch, Responses(healthy=False))
+    asking = Asking(monkeypatch, Responses(takes_more=False))
     with pytest.raises(StoreDown, match="'store' false"):
         await asking.ask(store=True)
     assert asking.calls == []
@@ -298,6 +301,6 @@ async def test_without_redis_only_what_has_to_be_kept_is_refused_and_before_anyt
 
 async def test_what_is_not_kept_needs_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     responses = Responses()
-    asking = Asking(monkeypatch, responses)
-    await asking.ask(store=False)
+    await Asking(monkeypatch, responses).ask(store=False)
+    await Asking(monkeypatch, responses, store=False).ask()
     assert responses.checked == []

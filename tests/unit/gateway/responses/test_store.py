@@ -355,7 +355,7 @@ async def test_what_is_kept_for_one_tenant_cannot_be_moved_to_another(
 async def test_without_redis_every_use_says_so(private_redis: RedisServer, store_at: StoreAt, caller: Caller) -> None:
     kept = Kept(store_at(private_redis, breaker_seconds=60))
     response_id = await kept.add(caller, "one")
-    before = kept.store.healthy
+    before = kept.store.takes_more
     private_redis.kill()
     for attempt in (
         kept.store.read(caller, response_id),
@@ -365,5 +365,75 @@ async def test_without_redis_every_use_says_so(private_redis: RedisServer, store
     ):
         with pytest.raises(StoreDown):
             await attempt
-    assert (before, kept.store.healthy) == (True, False)
+    assert (before, kept.store.takes_more) == (True, False)
     assert kept.metrics.responses_kept._value.get() == 1
+
+
+# Redis nearly full, or changed by others.
+
+
+def filled(direct: redis.Redis, share: float, policy: str = "noeviction") -> None:
+    """Have Redis be so full."""
+    used = int(direct.info("memory")["used_memory"])
+    direct.config_set("maxmemory-policy", policy)
+    direct.config_set("maxmemory", int(used / share))
+
+
+@pytest.mark.parametrize(
+    ("share", "policy", "keeps"),
+    [(0.5, "noeviction", True), (0.95, "noeviction", False), (0.95, "allkeys-lru", True)],
+)
+async def test_a_redis_that_is_nearly_full_has_room_for_what_was_asked_for_only(
+    private_redis: RedisServer, store_at: StoreAt, caller: Caller, share: float, policy: str, keeps: bool
+) -> None:
+    kept = Kept(store_at(private_redis))
+    with redis.Redis(unix_socket_path=private_redis.socket_path) as direct:
+        filled(direct, share, policy)
+    if keeps:
+        assert await is_there(kept, caller, await kept.add(caller, "one"))
+    else:
+        with pytest.raises(StoreDown, match="nearly full"):
+            await kept.add(caller, "one")
+    assert kept.store.takes_more is keeps
+
+
+async def test_room_is_looked_for_again_after_a_while(
+    private_redis: RedisServer, store_at: StoreAt, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(store_at(private_redis))
+    with redis.Redis(unix_socket_path=private_redis.socket_path) as direct:
+        filled(direct, 0.95)
+        with pytest.raises(StoreDown):
+            await kept.add(caller, "one")
+        direct.config_set("maxmemory", 0)
+    with pytest.raises(StoreDown):
+        await kept.add(caller, "two")
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
+    await kept.add(caller, "three")
+    assert kept.store.takes_more
+
+
+async def test_a_redis_that_is_full_lets_a_user_make_room_for_the_next(
+    private_redis: RedisServer, store_at: StoreAt, caller: Caller
+) -> None:
+    kept = Kept(store_at(private_redis), max_redis_use=1, max_bytes_per_user=4096, max_bytes=4096)
+    words = "x" * 1000
+    first = await kept.add(caller, words)
+    await kept.add(caller, words)
+    with redis.Redis(unix_socket_path=private_redis.socket_path) as direct:
+        direct.config_set("maxmemory", 1)
+        kept.store._full, kept.store._looked = False, float("inf")
+        await kept.add(caller, words)
+    assert not await is_there(kept, caller, first)
+
+
+async def test_sizes_that_are_lost_fail_neither_keeping_nor_deleting(
+    kept: Kept, caller: Caller, direct: redis.Redis
+) -> None:
+    first, second = await kept.add(caller, "one"), await kept.add(caller, "two")
+    direct.delete(keys.response_sizes(caller.tenant, caller.user))
+    await kept.store.delete(caller, first)
+    direct.zadd(keys.responses_of(caller.tenant, caller.user), {second: 1})
+    third = await kept.add(caller, "three")
+    assert not await is_there(kept, caller, second), "what is not counted any more is not there any more"
+    assert await is_there(kept, caller, third)
