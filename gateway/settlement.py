@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.domain import Asked, Caller, Clock, Headers, Outcome, Replica, RequestId, Usage
-from gateway.errors import EngineFailure, EngineTimedOut, GatewayError
+from gateway.errors import EngineFailure, EngineTimedOut, GatewayError, StoreDown
 from gateway.telemetry.last_errors import FailedRequest
 from gateway.telemetry.logging import RequestLog
 from gateway.telemetry.metrics import Metrics
@@ -104,14 +104,14 @@ class Settlement:
     def failed(self, error: GatewayError) -> None:
         """Note the error that the client was, or would have been, told.
 
-        Who was told 200 was not refused, unless it is the request itself that is at fault.
+        Whose answer was begun and could not be kept was not refused.
         """
         self.error_code = error.code or error.type
         if isinstance(error, EngineTimedOut):
             self.outcome = Outcome.TIMED_OUT
         elif isinstance(error, EngineFailure):
             self.outcome = Outcome.UPSTREAM_FAILED
-        elif error.status == _STATUS_FAULT or (error.status > _STATUS_FAULT and self.is_begun()):
+        elif error.status == _STATUS_FAULT or (isinstance(error, StoreDown) and self.is_begun()):
             self.outcome = Outcome.FAILED
         else:
             self.outcome = Outcome.REFUSED

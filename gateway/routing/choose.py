@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from config import Settings
 from config.routing import RoutingPolicy
@@ -32,11 +31,19 @@ class Bounds:
     max_in_flight: int
     max_prefill_tokens: int
     load_factor: float = 1.25
+    longest_prompt_tokens: int = 0
 
     def shared_by(self, gateways: int) -> Bounds:
-        """Return what one of so many gateways may give an engine: together they give it no more, but for rounding."""
-        share = partial(_share_of, gateways)
-        return replace(self, max_in_flight=share(self.max_in_flight), max_prefill_tokens=share(self.max_prefill_tokens))
+        """Return what one of so many gateways may give an engine: together they give it no more, but for rounding.
+
+        The longest prompt fits each part: else it would have to wait until this gateway has no other there.
+        """
+        longest_tokens = min(self.longest_prompt_tokens, self.max_prefill_tokens)
+        return replace(
+            self,
+            max_in_flight=_share_of(gateways, self.max_in_flight),
+            max_prefill_tokens=max(_share_of(gateways, self.max_prefill_tokens), longest_tokens),
+        )
 
 
 def bounds_of(settings: Settings) -> Bounds:
@@ -46,6 +53,7 @@ def bounds_of(settings: Settings) -> Bounds:
         max_in_flight=routing.max_in_flight or engine.queued_requests_bound,
         max_prefill_tokens=routing.max_prefill_tokens or engine.queued_tokens_bound,
         load_factor=routing.affinity_load_factor,
+        longest_prompt_tokens=engine.max_model_len_tokens,
     )
 
 

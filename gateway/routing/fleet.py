@@ -76,7 +76,7 @@ class Fleet:
     def check_models_known(self) -> None:
         """Raise Overloaded while an engine has not said what it serves: a model that is not known here may be its."""
         listed = [member for member in self.members if not member.leaving]
-        if not listed or not all(member.models for member in listed):
+        if not listed or not all(member.answered for member in listed):
             text = "No engine is known to serve this model, and not every engine has answered yet."
             raise Overloaded(text, param="model", retry_after_ms=_STARTING_RETRY_MS)
 
@@ -194,7 +194,7 @@ class Fleet:
 
     def learned(self, member: Member, models: frozenset[str]) -> None:
         """Note what an engine serves."""
-        member.models = models
+        member.models, member.answered = models, True
         self._models = frozenset(name for each in self.members for name in each.models) or self._models
         self._waiting.grant()
 

@@ -32,6 +32,8 @@ class Member:
     replica: Replica
     state: State = State.STARTING
     models: frozenset[str] = frozenset()
+    answered: bool = False
+    """Whether it has ever said which these are."""
     stated_media: bool | None = None
     """Whether it takes images and audio, as its source says; None: as it says itself."""
     learnt_media: frozenset[Medium] | None = None

@@ -18,9 +18,13 @@ _PROBES = (
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 5),
     (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 20_000),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 30_000),
 )
-"""A machine that is gone without a word is noticed in 20 s, while we write or wait: an answer may be silent longer."""
+"""A machine that is gone without a word is noticed in 30 s, while we write or wait: an answer may be silent longer.
+
+The last of them holds for the others too (`tcp(7)`), and for an engine that reads nothing of what it is sent: so long a
+living one may be held up.
+"""
 _PROBES_HERE = tuple((level, getattr(socket, name), value) for level, name, value in _PROBES if hasattr(socket, name))
 
 

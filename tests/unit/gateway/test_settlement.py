@@ -191,7 +191,7 @@ def test_an_error_has_an_outcome_and_its_code(error: GatewayError, outcome: Outc
     ("error", "outcome"),
     [
         (StoreDown("x"), Outcome.FAILED),
-        (Overloaded("x"), Outcome.FAILED),
+        (Overloaded("x"), Outcome.REFUSED),
         (InvalidRequest("x"), Outcome.REFUSED),
         (EngineBroke("x"), Outcome.UPSTREAM_FAILED),
         (EngineTimedOut("x"), Outcome.TIMED_OUT),

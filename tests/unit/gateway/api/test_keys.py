@@ -1,9 +1,10 @@
-"""Rotating an API key, as gateways see it whose clocks differ."""
+"""Rotating an API key, and revoking who had it, as gateways see it whose clocks differ."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from pydantic import SecretStr
 
 from config import RedisSettings, Settings
 from gateway.api.keys import RotationRequest, rotate_key
+from gateway.api.revocations import RevocationRequest, revoke
 from gateway.domain import Caller
 from gateway.errors import Unauthenticated
 from gateway.identity.keys import NewKey
+from gateway.identity.principal import mark_of_subject
 from gateway.lifespan import Rooms, build_rooms
 from tests.fakes.redis_server import RedisServer
 
@@ -54,6 +57,19 @@ async def test_a_rotation_without_grace_ends_the_old_key_and_not_the_new_whateve
         with pytest.raises(Unauthenticated):
             await gateway.identity.authenticator.authenticate(f"Bearer {old}".encode())
         assert gateway.identity.revocations.has(proved), "a token that was made with the old key holds"
+
+
+@pytest.mark.parametrize("here_ahead", [-3, 0, 3])
+async def test_what_a_subject_has_proved_by_a_key_until_now_is_revoked_whatever_the_clock_says(
+    gateway_at: Callable[[float], Rooms], here_ahead: float
+) -> None:
+    here = gateway_at(here_ahead)
+    key, _ = await here.identity.keys.create(NewKey("acme"))
+    asked = RevocationRequest(subject="ann")
+    marks = (mark_of_subject(asked.issuer, "ann"),)
+    proved = replace(await here.identity.authenticator.principal(f"Bearer {key}".encode()), marks=marks)
+    await revoke(asked, here, ADMIN)
+    assert here.identity.revocations.has(proved)
 
 
 async def test_with_grace_nothing_is_revoked(gateway_at: Callable[[float], Rooms]) -> None:

@@ -36,6 +36,12 @@ def test_gateways_share_what_an_engine_is_given_and_none_is_left_without(
     assert shared.load_factor == 1.5
 
 
+@pytest.mark.parametrize(("gateways", "tokens"), [(1, 100), (2, 50), (3, 40), (99, 40)])
+def test_the_longest_prompt_fits_a_gateways_part(gateways: int, tokens: int) -> None:
+    assert Bounds(9, 100, longest_prompt_tokens=40).shared_by(gateways).max_prefill_tokens == tokens
+    assert Bounds(9, 30, longest_prompt_tokens=40).shared_by(gateways).max_prefill_tokens <= 30
+
+
 @pytest.mark.parametrize(
     ("members", "chosen"),
     [

@@ -114,6 +114,12 @@ def test_until_every_engine_has_said_what_it_serves_any_model_may_be_one_of_thei
     made.check_models_known()
 
 
+def test_an_engine_that_says_that_it_serves_nothing_has_answered() -> None:
+    made = fleet(ready=False)
+    made.learned(made.members[0], frozenset())
+    made.check_models_known()
+
+
 def test_an_engine_that_is_not_listed_any_more_need_not_say_what_it_serves() -> None:
     made = fleet(engines=2, ready=False)
     first, second = made.members

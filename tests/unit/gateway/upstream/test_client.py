@@ -39,4 +39,4 @@ async def options_of_a_connection() -> list[int]:
 def test_a_machine_that_is_gone_without_a_word_is_noticed(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     # By what the kernel is told: no test can pull a cable.
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        assert runner.run(options_of_a_connection()) == [1, 5, 5, 3, 20_000]
+        assert runner.run(options_of_a_connection()) == [1, 5, 5, 3, 30_000]
