@@ -23,7 +23,6 @@ _CHAIN = load_script("gateway.responses", "chain.lua")
 _KEEP = load_script("gateway.responses", "keep.lua")
 _DELETE = load_script("gateway.responses", "delete.lua")
 _ID = re.compile("resp_[0-9a-f]{1,64}")
-_MEMORY = re.compile(rb"^(used_memory|maxmemory|maxmemory_policy):([\w-]+)", re.MULTILINE)
 _LOOK_SECONDS = 5.0
 
 
@@ -121,10 +120,10 @@ class ResponseStore:
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            found = dict(_MEMORY.findall(await self._store.call("INFO", "memory")))
-            most_bytes = int(found.get(b"maxmemory", 0)) * self._settings.max_redis_use
-            keeps_all = found.get(b"maxmemory_policy") == b"noeviction"
-            self._full = keeps_all and 0 < most_bytes < int(found.get(b"used_memory", 0))
+            memory = await self._store.info("memory")
+            most_bytes = int(memory.get("maxmemory", 0)) * self._settings.max_redis_use
+            keeps_all = memory.get("maxmemory_policy") == "noeviction"
+            self._full = keeps_all and 0 < most_bytes < int(memory.get("used_memory", 0))
         if self._full:
             raise StoreDown("Responses cannot be kept right now: Redis is nearly full.")
 

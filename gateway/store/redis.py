@@ -131,9 +131,9 @@ class Store:
         await self.call("PING")
         return time.perf_counter() - started
 
-    async def info(self) -> dict[str, str]:
-        """Return the `INFO server` section. Raises StoreDown."""
-        lines = (await self.call("INFO", "server")).decode().splitlines()
+    async def info(self, section: str = "server") -> dict[str, str]:
+        """Return a section of INFO. Raises StoreDown."""
+        lines = (await self.call("INFO", section)).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     async def aclose(self) -> None:

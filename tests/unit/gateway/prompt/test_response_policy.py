@@ -14,7 +14,7 @@ from openai.resources.responses.input_tokens import InputTokens
 from gateway.domain import Endpoint
 from gateway.prompt.policy import TABLES, Action, Parameter
 from gateway.prompt.response_policy import RESPONSES
-from tests.unit.gateway.prompt.test_policy import GATEWAYS_OWN, HARMFUL, HTTP_OPTIONS
+from tests.unit.gateway.prompt.test_policy import GATEWAYS_OWN, HARMFUL, HTTP_OPTIONS, assert_explained
 
 ROWS = list(RESPONSES.values())
 NAMES = [row.name for row in ROWS]
@@ -23,13 +23,7 @@ NAMES = [row.name for row in ROWS]
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_a_row_has_a_check_where_the_value_is_used_and_a_reason_where_it_is_not(row: Parameter) -> None:
     assert RESPONSES[row.name] is row
-    if row.action in (Action.PASS, Action.CAP, Action.GATEWAY):
-        assert row.check is not None
-    else:
-        assert row.check is None
-        assert row.note.endswith(".")
-    if row.action in (Action.GATEWAY, Action.CAP):
-        assert row.note.endswith(".")
+    assert_explained(row)
 
 
 @pytest.mark.parametrize("name", HARMFUL)
